@@ -1,0 +1,1 @@
+"""Tracing for programs that call language models."""

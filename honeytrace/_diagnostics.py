@@ -1,0 +1,73 @@
+"""The one place that may swallow an exception, and where whatever went wrong is counted and said once.
+
+Recording that may fail runs in `with guard("doing what"):`. The first failure of a kind is logged as a warning of
+the logger `honeytrace`, with its traceback at DEBUG level; later ones are only counted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from types import TracebackType
+
+__all__ = ["failed", "failures", "guard", "logger", "on_failure", "reset_failures", "warn_once"]
+
+logger = logging.getLogger("honeytrace")
+logger.addHandler(logging.NullHandler())
+
+failures: Counter[str] = Counter()
+"""Internal failures so far, by what was being done."""
+
+on_failure: list[BaseException] | None = None
+"""Test support: when a list, every internal failure is appended to it. See honeytrace.testing."""
+
+_said: set[str] = set()
+
+
+def failed(doing: str, error: BaseException) -> None:
+    """Count an internal failure and log the first of its kind. Never raises an Exception."""
+    try:
+        failures[doing] += 1
+        if on_failure is not None:
+            on_failure.append(error)
+        if failures[doing] == 1:
+            logger.warning("failed while %s: %s (further failures are only counted)", doing, type(error).__name__)
+            logger.debug("failed while %s", doing, exc_info=error)
+    except Exception:  # a logging set-up that raises, or a stack that is already full
+        return
+
+
+def warn_once(key: str, message: str, *args: object) -> None:
+    """Log a warning the first time `key` is seen in this process."""
+    if key not in _said:
+        _said.add(key)
+        logger.warning(message, *args)
+
+
+def reset_failures() -> None:
+    """Forget counts and what was said. For tests."""
+    failures.clear()
+    _said.clear()
+
+
+class guard:  # noqa: N801 - reads as a statement
+    """Swallow, count and log once any Exception of the block; KeyboardInterrupt and SystemExit pass.
+
+    A class, not a generator-based context manager: that costs a microsecond more per use.
+    """
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if error is None or not isinstance(error, Exception):
+            return False
+        failed(self._doing, error)
+        return True

@@ -1,0 +1,123 @@
+"""A finished event: frozen, already encoded, and the only thing recording and delivery share.
+
+An `Event` is one record for a destination. Its body is a JSON object with the contract's field names
+(HoneyHive Data Plane API v1); nobody serialises it again. The kind says which call carries it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+__all__ = ["EVENT_TYPES", "FIELDS", "Event", "Kind", "expand", "resolve_event_type"]
+
+Kind = Literal["event", "session", "update", "root", "last"]
+"""Which call carries a record.
+
+event:    one finished event (POST /v1/events, or in a batch)
+session:  announces or completes a session (POST /v1/sessions; a repeat merges)
+update:   changes a stored event or session (PUT /v1/events/{event_id})
+root:     an event that is a whole session by itself: a session record followed by the event
+last:     the event that ends an announced session: the event followed by an update of the session
+
+The last two exist so that a root call appends one record, not two; `expand` turns them into the first three
+in the background, and no exporter ever sees them.
+"""
+
+EVENT_TYPES = ("chain", "model", "tool", "session")
+"""The closed set of the contract."""
+
+_ALIASES = {
+    "agent": "chain",
+    "workflow": "chain",
+    "function": "chain",
+    "llm": "model",
+    "retriever": "tool",
+    "embedding": "tool",
+    "reranker": "tool",
+    "guardrail": "tool",
+}
+
+FIELDS = (
+    "event_id",
+    "session_id",
+    "parent_id",
+    "event_type",
+    "event_name",
+    "source",
+    "config",
+    "inputs",
+    "outputs",
+    "error",
+    "metadata",
+    "metrics",
+    "feedback",
+    "user_properties",
+    "children_ids",
+    "start_time",
+    "end_time",
+    "duration",
+)
+"""Every field an event may have on the wire, in the order people read them."""
+
+
+class Event(NamedTuple):
+    """One encoded record on its way to an exporter.
+
+    `id` is the lower-case UUIDv4, as ASCII bytes, of the event or session it is about. `time_ns` is the wall
+    clock, in nanoseconds since the epoch, when the user's call was made: it orders one client's records.
+    """
+
+    kind: Kind
+    id: bytes
+    body: bytes
+    time_ns: int
+
+    @property
+    def event_id(self) -> str:
+        """The id as text."""
+        return self.id.decode()
+
+    def fields(self) -> dict[str, Any]:
+        """Decode the body. Costs a parse: for readers, never for the path to the wire."""
+        decoded: dict[str, Any] = orjson.loads(self.body)
+        return decoded
+
+
+def resolve_event_type(event_type: str) -> str:
+    """Map an alias to the contract's event type; raise ValueError naming the four for anything else."""
+    if event_type in EVENT_TYPES:
+        return event_type
+    if isinstance(event_type, str) and event_type in _ALIASES:
+        return _ALIASES[event_type]
+    raise ValueError(
+        f"event_type must be one of 'chain', 'model', 'tool', 'session' "
+        f"(or an alias: {', '.join(sorted(_ALIASES))}), not {event_type!r}"
+    )
+
+
+_SESSION_FROM_ROOT = ("session_id", "source", "inputs", "outputs", "start_time", "end_time", "duration")
+_END_FROM_ROOT = ("outputs", "end_time", "duration")
+
+
+def expand(record: Event) -> tuple[Event, ...]:
+    """Turn a record into those that travel: event, session and update records, in the order to send them."""
+    if record.kind == "root":
+        fields = record.fields()
+        session = {name: fields[name] for name in _SESSION_FROM_ROOT if name in fields}
+        session["session_name"] = fields["event_name"]
+        session_id = fields["session_id"].encode()
+        return (
+            Event("session", session_id, orjson.dumps(session), record.time_ns),
+            record._replace(kind="event"),
+        )
+    if record.kind == "last":
+        fields = record.fields()
+        update = {name: fields[name] for name in _END_FROM_ROOT if name in fields}
+        session_id = fields["session_id"].encode()
+        return (
+            record._replace(kind="event"),
+            Event("update", session_id, orjson.dumps(update), record.time_ns),
+        )
+    return (record,)

@@ -1,0 +1,38 @@
+"""What honeytrace raises on purpose.
+
+    HoneytraceError
+    ├── ConfigError      a setting or an argument that cannot be right (also a ValueError)
+    ├── TraceError       a decorator or a span used in a way that cannot work (also a TypeError)
+    └── ExportError      a batch that did not arrive; carries what the flusher should do next
+
+User code sees the first two only, at `init()` or where a decorator is applied; never inside a traced call.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ConfigError", "ExportError", "HoneytraceError", "TraceError"]
+
+
+class HoneytraceError(Exception):
+    """The root of everything honeytrace raises on purpose."""
+
+
+class ConfigError(HoneytraceError, ValueError):
+    """A setting or argument is wrong; the message names what was given and what was expected."""
+
+
+class TraceError(HoneytraceError, TypeError):
+    """A decorator or span was applied to something it cannot trace."""
+
+
+class ExportError(HoneytraceError):
+    """Raised by an exporter: the batch did not arrive.
+
+    `retry_after` is in seconds; None leaves the pace to the flusher's backoff. `permanent` says that trying
+    the same batch again cannot help.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.permanent = permanent
