@@ -1,1 +1,79 @@
-"""Tracing for programs that call language models."""
+"""Tracing for programs that call language models: correct, cheap, and nothing is lost.
+
+    import honeytrace
+
+    honeytrace.init()
+
+    @honeytrace.trace(event_type="tool")
+    def search(query: str) -> list[str]: ...
+
+Every finished call becomes one event and is delivered in the background. The map of the package:
+
+    recording, in the caller's thread     _decorator → _doors → _bookkeeping → _span → _snapshot → _event
+    delivery, in the background           exporters ← _flusher ← _journal
+    wired together by                     _lifecycle
+    to extend                             protocols; to test with: testing; what is raised: exceptions
+"""
+
+from honeytrace._event import Event
+from honeytrace._flusher import FlushResult
+from honeytrace._lifecycle import Stats, Tracer, default_tracer
+from honeytrace._span import Span
+from honeytrace.exceptions import ConfigError, ExportError, HoneytraceError, TraceError
+from honeytrace.propagation import ThreadPoolExecutor, propagate
+from honeytrace.redaction import Hash, Omit, Redact, Truncate
+
+__version__ = "0.1.0"
+
+init = default_tracer.init
+trace = default_tracer.trace
+span = default_tracer.span
+session = default_tracer.session
+enrich_span = default_tracer.enrich_span
+enrich_session = default_tracer.enrich_session
+current_span = default_tracer.current_span
+current_session = default_tracer.current_session
+update_event = default_tracer.update_event
+log_event = default_tracer.log_event
+suppress = default_tracer.suppress
+inject = default_tracer.inject
+attach = default_tracer.attach
+flush = default_tracer.flush
+aflush = default_tracer.aflush
+shutdown = default_tracer.shutdown
+stats = default_tracer.stats
+
+__all__ = [
+    "ConfigError",
+    "Event",
+    "ExportError",
+    "FlushResult",
+    "Hash",
+    "HoneytraceError",
+    "Omit",
+    "Redact",
+    "Span",
+    "Stats",
+    "ThreadPoolExecutor",
+    "TraceError",
+    "Tracer",
+    "Truncate",
+    "aflush",
+    "attach",
+    "current_session",
+    "current_span",
+    "enrich_session",
+    "enrich_span",
+    "flush",
+    "init",
+    "inject",
+    "log_event",
+    "propagate",
+    "session",
+    "shutdown",
+    "span",
+    "stats",
+    "suppress",
+    "trace",
+    "update_event",
+]

@@ -1,0 +1,400 @@
+"""init, flush, shutdown, fork, exit: the one place where recording and delivery meet.
+
+Recording hands finished events to a callable; here it is wired to one journal and one flusher per exporter, so that an
+exporter that is down holds nobody else back.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, Protocol, TypeVar, overload
+
+from honeytrace import _config, _ids
+from honeytrace._decorator import decorate
+from honeytrace._diagnostics import guard, logger, warn_once
+from honeytrace._event import Event, resolve_event_type
+from honeytrace._flusher import Flusher, FlushResult
+from honeytrace._journal import Books, Journal
+from honeytrace._snapshot import Limits, Snapshotter
+from honeytrace._span import Recorder, live
+from honeytrace._tracer import RecordingTracer
+from honeytrace.exceptions import ConfigError, TraceError
+from honeytrace.propagation import Attachment, inject
+from honeytrace.protocols import Exporter, Redactor, Sampler
+from honeytrace.redaction import redactor_from
+from honeytrace.sampling import RateSampler
+
+__all__ = ["Stats", "Tracer", "default_tracer"]
+
+EXIT_SECONDS = 2.5
+"""How long the end of the process may take, whatever the destination does."""
+
+_LATE_SECONDS = 0.5
+"""How long a call may take that is traced when the end of the process has been flushed already."""
+
+F = TypeVar("F")
+
+
+class Decorator(Protocol):
+    """What `trace(...)` returns: gives back what it is given, type and all."""
+
+    def __call__(self, target: F, /) -> F: ...  # noqa: D102
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats:
+    """The books: recorded = delivered + pending + sum of dropped + set_aside, at every moment.
+
+    Counted in events, added up over all exporters; `exporters` has the books of each one.
+    """
+
+    recorded: int = 0
+    delivered: int = 0
+    pending: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    set_aside: int = 0
+    exporters: Mapping[str, Books] = field(default_factory=dict)
+
+
+class _Pipeline:
+    """One exporter with its journal and flusher."""
+
+    def __init__(self, exporter: Exporter, max_bytes: int) -> None:
+        self.exporter = exporter
+        self.journal = Journal(exporter.name, max_bytes)
+        self.flusher = Flusher(self.journal, exporter)
+        self.late = False
+
+    def submit(self, event: Event) -> None:
+        """Append; wake the flusher only if it asked for it. Runs in the caller of the traced function."""
+        self.journal.append(event)
+        self.flusher.notice()
+        if self.late:
+            self.flusher.flush(_LATE_SECONDS)
+
+
+_tracers: weakref.WeakSet[Tracer] = weakref.WeakSet()
+
+
+class Tracer(RecordingTracer):
+    """One place where events go, and one tree of what is current. Does nothing until `init()`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pipelines: list[_Pipeline] = []
+        _tracers.add(self)
+
+    def __reduce__(self) -> Any:
+        if self is not default_tracer:
+            raise TypeError("a Tracer cannot be pickled; make one in the other process")
+        return "default_tracer"
+
+    def init(
+        self,
+        api_key: str | None = None,
+        *,
+        server_url: str | None = None,
+        source: str | None = None,
+        session_name: str | None = None,
+        exporters: Sequence[Exporter | str] | None = None,
+        sample_rate: float | None = None,
+        sampler: Sampler | None = None,
+        redact: bool | Iterable[str] | Redactor = True,
+        max_event_bytes: int | None = None,
+        enabled: bool | None = None,
+    ) -> Tracer:
+        """Start recording. Does no network I/O; may be called again to change settings.
+
+        Without `exporters` events go to the local store under ~/.honeytrace (HONEYTRACE_HOME). `exporters` takes
+        objects of `honeytrace.protocols.Exporter` or the names "local" and "console". `redact` is True (secrets are
+        replaced), False, further names, or a Redactor. Environment: HH_API_KEY, HH_API_URL, HH_SOURCE,
+        HH_SESSION_NAME, HH_DISABLE_TRACING.
+
+        Raises:
+            ConfigError: a setting that cannot be right; the message names it.
+        """
+        settings = _config.load(
+            api_key=api_key,
+            server_url=server_url,
+            source=source,
+            session_name=session_name,
+            sample_rate=sample_rate,
+            max_event_bytes=max_event_bytes,
+            enabled=enabled,
+        )
+        if sampler is None and settings.sample_rate < 1:
+            sampler = RateSampler(settings.sample_rate)
+        limits = Limits(max_bytes=settings.max_event_bytes // 2)
+        snapshotter = Snapshotter(redactor_from(redact), limits)
+        chosen = _exporters(exporters, settings)
+        self.shutdown(EXIT_SECONDS)
+        if settings.enabled:
+            self._pipelines = [_Pipeline(exporter, settings.queue_bytes) for exporter in chosen]
+            self.recorder = Recorder(
+                variable=self.variable,
+                snapshotter=snapshotter,
+                submit=self._submitter(),
+                source=settings.source,
+                session_name=settings.session_name,
+                sampler=sampler,
+            )
+        return self
+
+    def _submitter(self) -> Callable[[Event], object]:
+        submits = [pipeline.submit for pipeline in self._pipelines]
+        if len(submits) == 1:
+            return submits[0]
+
+        def submit(event: Event) -> None:
+            for one in submits:
+                one(event)
+
+        return submit
+
+    @overload
+    def trace(
+        self,
+        target: str,
+        /,
+        *,
+        event_name: str | None = ...,
+        config: Mapping[str, object] | None = ...,
+        metadata: Mapping[str, object] | None = ...,
+        exclude: Sequence[str] = ...,
+        capture_inputs: bool | Sequence[str] = ...,
+        capture_outputs: bool | Sequence[str] = ...,
+        process_inputs: Callable[[dict[str, Any]], object] | None = ...,
+        process_outputs: Callable[[Any], object] | None = ...,
+        reduce: Callable[[list[Any]], object] | None = ...,
+        expected: type[BaseException] | tuple[type[BaseException], ...] = ...,
+    ) -> Decorator: ...
+
+    @overload
+    def trace(
+        self,
+        *,
+        event_type: str = ...,
+        event_name: str | None = ...,
+        config: Mapping[str, object] | None = ...,
+        metadata: Mapping[str, object] | None = ...,
+        exclude: Sequence[str] = ...,
+        capture_inputs: bool | Sequence[str] = ...,
+        capture_outputs: bool | Sequence[str] = ...,
+        process_inputs: Callable[[dict[str, Any]], object] | None = ...,
+        process_outputs: Callable[[Any], object] | None = ...,
+        reduce: Callable[[list[Any]], object] | None = ...,
+        expected: type[BaseException] | tuple[type[BaseException], ...] = ...,
+    ) -> Decorator: ...
+
+    @overload
+    def trace(self, target: F, /, **options: Any) -> F: ...
+
+    def trace(self, target: Any = None, /, **options: Any) -> Any:
+        """Record every call of a function, method, property, class or any other callable.
+
+        Bare, with the event type first, or with keywords:
+
+            @trace
+            @trace("model")
+            @trace(event_type="tool", event_name="search", exclude=("token",))
+
+        `event_type`: chain, model, tool, session, or an alias (llm, agent, workflow, retriever, embedding, function).
+        `event_name`: instead of the function's own. `config`, `metadata`: the same for every call. `exclude`: parameters
+        left out. `capture_inputs`, `capture_outputs`: True, False, or the names to keep. `process_inputs(inputs)`,
+        `process_outputs(result)`: return what is recorded instead; if one raises, its failure is recorded, not the
+        data. `reduce(chunks)`: joins what a generator yielded. `expected`: exception types that are no failure.
+
+        Raises:
+            TraceError: the target cannot be called, or an option cannot be right.
+        """
+        if isinstance(target, str):
+            if "event_type" in options:
+                raise TraceError("the event type was given twice")
+            options["event_type"], target = target, None
+        _check_options(options)
+        if target is None:
+            return lambda function: decorate(function, self, options)
+        return decorate(target, self, options)
+
+    def decorate(self, function: Any, **options: Any) -> Any:
+        """Apply `trace` with these options."""
+        return decorate(function, self, options)
+
+    def flush(self, timeout: float | None = 30.0) -> FlushResult:
+        """Wait until what was recorded so far is delivered, for at most `timeout` seconds; None sets no limit.
+
+        Raises:
+            ConfigError: the timeout is not a number of seconds.
+        """
+        return _together([pipeline.flusher.flush for pipeline in self._pipelines], timeout)
+
+    async def aflush(self, timeout: float | None = 30.0) -> FlushResult:
+        """Flush without holding up the event loop."""
+        import asyncio  # costs as much as the rest of honeytrace; who awaits this has it already
+
+        return await asyncio.to_thread(self.flush, timeout)
+
+    def shutdown(self, timeout: float = EXIT_SECONDS) -> FlushResult:
+        """Flush and stop recording. Calling it again is harmless; `init()` starts anew.
+
+        Raises:
+            ConfigError: the timeout is not a number of seconds.
+        """
+        result = _together([pipeline.flusher.stop for pipeline in self._pipelines], timeout)
+        self.recorder = None
+        self._pipelines = []
+        return result
+
+    def stats(self) -> Stats:
+        """The books of all exporters since `init()`."""
+        books = {pipeline.exporter.name: pipeline.journal.books() for pipeline in self._pipelines}
+        dropped: dict[str, int] = {}
+        for one in books.values():
+            for reason, count in one.dropped.items():
+                dropped[reason] = dropped.get(reason, 0) + count
+        return Stats(
+            recorded=sum(one.recorded for one in books.values()),
+            delivered=sum(one.delivered for one in books.values()),
+            pending=sum(one.pending for one in books.values()),
+            dropped=dropped,
+            set_aside=sum(one.set_aside for one in books.values()),
+            exporters=books,
+        )
+
+    def inject(self, headers: MutableMapping[str, str]) -> None:
+        """Write what is current into outgoing headers (traceparent and baggage); nothing current writes nothing."""
+        with guard("injecting headers"):
+            inject(self, headers)
+
+    def attach(self, headers: Mapping[str, str]) -> Attachment:
+        """Continue another service's trace: `with attach(request.headers):`. Unusable headers change nothing."""
+        return Attachment(self, headers)
+
+    def _at_exit(self) -> None:
+        # Recording goes on: handlers that run after this one may be traced, and are delivered on the spot.
+        result = _together([pipeline.flusher.flush for pipeline in self._pipelines], EXIT_SECONDS)
+        for pipeline in self._pipelines:
+            pipeline.late = True
+        if result.pending:
+            logger.warning(
+                "%d events were not delivered before the process ended (%s)", result.pending, result.last_error
+            )
+
+    def _after_fork(self) -> None:
+        for pipeline in self._pipelines:
+            pipeline.flusher.reset_after_fork()
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Validate what trace() was given, in place, as early as it can be known."""
+    known = {
+        "event_type", "event_name", "config", "metadata", "exclude", "capture_inputs", "capture_outputs",
+        "process_inputs", "process_outputs", "reduce", "expected",
+    }  # fmt: skip
+    for name in options:
+        if name not in known:
+            raise TraceError(f"trace() has no option {name!r}: expected {', '.join(sorted(known))}")
+    if "event_type" in options:
+        try:
+            options["event_type"] = resolve_event_type(options["event_type"])
+        except (ValueError, TypeError) as error:
+            raise TraceError(str(error)) from None
+    for name in ("process_inputs", "process_outputs", "reduce"):
+        if options.get(name) is not None and not callable(options[name]):
+            raise TraceError(f"{name} must be callable, not {type(options[name]).__name__}")
+    for name in ("config", "metadata"):
+        if options.get(name) is not None and not isinstance(options[name], Mapping):
+            raise TraceError(f"{name} must be a mapping, not {type(options[name]).__name__}")
+    for name in ("exclude", "capture_inputs", "capture_outputs"):
+        if isinstance(options.get(name), str):
+            options[name] = (options[name],)
+    event_name = options.get("event_name")
+    if event_name is not None and not isinstance(event_name, str):
+        raise TraceError(f"event_name must be a string, not {type(event_name).__name__}")
+    expected = options.get("expected", ())
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    if not all(isinstance(one, type) and issubclass(one, BaseException) for one in expected):
+        raise TraceError(f"expected must be exception types, not {expected!r}")
+    if "expected" in options:
+        options["expected"] = expected
+
+
+def _exporters(given: Sequence[Exporter | str] | None, settings: _config.Settings) -> list[Exporter]:
+    if given is None:
+        if settings.api_key is not None:
+            warn_once(
+                "no honeyhive exporter",
+                "an API key is set, but this version cannot send to HoneyHive: events go to the local store",
+            )
+        given = ["local"]
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise ConfigError(f"exporters must be a list, not {type(given).__name__}")
+    made = [_exporter(one) for one in given]
+    names = [one.name for one in made]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"exporters must have different names, not {names}")
+    return made
+
+
+def _exporter(given: Exporter | str) -> Exporter:
+    if given == "local":
+        from honeytrace.exporters.local import LocalExporter
+
+        return LocalExporter()
+    if given == "console":
+        from honeytrace.exporters.console import ConsoleExporter
+
+        return ConsoleExporter()
+    if isinstance(given, str) or not isinstance(given, Exporter):
+        raise ConfigError(f"an exporter is 'local', 'console' or an object with name, export() and close(), not {given!r}")
+    return given
+
+
+def _together(calls: Sequence[Callable[[float | None], FlushResult]], timeout: float | None) -> FlushResult:
+    """Flush or stop several exporters under one deadline; add up what happened."""
+    deadline = None if timeout is None else monotonic() + timeout if _is_number(timeout) else timeout
+    results = []
+    for call in calls:
+        left = timeout if deadline is None or not _is_number(timeout) else max(0.0, deadline - monotonic())
+        results.append(call(left))
+    if not results and not (timeout is None or _is_number(timeout)):
+        raise ConfigError(f"timeout must be None or a number of seconds from 0 up, not {timeout!r}")
+    return FlushResult(
+        ok=all(result.ok for result in results),
+        delivered=sum(result.delivered for result in results),
+        pending=sum(result.pending for result in results),
+        dropped=sum(result.dropped for result in results),
+        set_aside=sum(result.set_aside for result in results),
+        last_error=next((result.last_error for result in results if result.last_error), None),
+    )
+
+
+def _is_number(timeout: object) -> bool:
+    return isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout >= 0
+
+
+def _exit() -> None:
+    for tracer in list(_tracers):
+        with guard("flushing at exit"):
+            tracer._at_exit()
+
+
+def _fork() -> None:
+    _ids.forget()
+    live.clear()
+    for tracer in list(_tracers):
+        tracer._after_fork()
+
+
+default_tracer = Tracer()
+"""The tracer behind the functions of the package."""
+
+# Registered when the package is imported, so early: handlers registered later run before this one.
+atexit.register(_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fork)

@@ -1,0 +1,277 @@
+"""Recording by name: span(), session(), enrichment, what is current, and events logged after the fact.
+
+A tracer is one place where events go and one tree of what is current. It records while it has a `recorder`: between
+init() and shutdown(), which live in _lifecycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import Token
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import perf_counter_ns, time_ns
+from types import TracebackType
+from typing import Any
+
+import orjson
+
+from honeytrace._blocks import Session, SpanBlock
+from honeytrace._bookkeeping import announce
+from honeytrace._context import NOTHING_KEPT, Current, new_variable, restore
+from honeytrace._diagnostics import guard, warn_once
+from honeytrace._event import Event, resolve_event_type
+from honeytrace._ids import is_id, new_id
+from honeytrace._span import OBJECT_FIELDS, Plan, Recorder, Span, check_fields, live, pieces, submit_update
+from honeytrace.exceptions import ConfigError, TraceError
+
+__all__ = ["CurrentSession", "RecordingTracer", "Suppression"]
+
+
+class Suppression:
+    """Nothing inside the block is recorded: `with suppress():`. Also async."""
+
+    __slots__ = ("_tokens", "_tracer")
+
+    def __init__(self, tracer: RecordingTracer) -> None:
+        self._tracer = tracer
+        self._tokens: list[Token[Current | None]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(self._tracer.variable.set(NOTHING_KEPT))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        restore(self._tracer.variable, self._tokens.pop(), NOTHING_KEPT)
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+
+@dataclass(frozen=True)
+class CurrentSession:
+    """The session that new spans belong to; made elsewhere, perhaps in another process."""
+
+    _tracer: RecordingTracer = field(repr=False)
+    session_id: str
+
+    def enrich(self, **fields: object) -> None:
+        """Add to the session; see enrich_session."""
+        self._tracer.update_session(self.session_id.encode(), fields)
+
+
+class RecordingTracer:
+    """What records. `recorder` is None while tracing is off."""
+
+    def __init__(self) -> None:
+        self.variable = new_variable()
+        self.recorder: Recorder | None = None
+
+    def decorate(self, function: Any, **options: Any) -> Any:
+        """Apply `trace` of this tracer. Provided by the layer above."""
+        raise NotImplementedError
+
+    def span(
+        self,
+        name: str,
+        event_type: str = "chain",
+        *,
+        inputs: Mapping[str, object] | None = None,
+        config: Mapping[str, object] | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> SpanBlock:
+        """Open a span around a block: `with`, `async with`, `@span(...)`, or `.start()` and `.end()`.
+
+        Raises:
+            TraceError: the event type is none of the contract's.
+        """
+        plan = Plan(str(name), _event_type(event_type), {"config": config, "metadata": metadata})
+        return SpanBlock(self, plan, inputs)
+
+    def session(
+        self,
+        name: str | None = None,
+        *,
+        session_id: str | None = None,
+        inputs: Mapping[str, object] | None = None,
+        user_properties: Mapping[str, object] | None = None,
+        metadata: Mapping[str, object] | None = None,
+        config: Mapping[str, object] | None = None,
+    ) -> Session:
+        """Open a session: everything inside the block belongs to it.
+
+        `session_id` joins a session that exists (a lower-case UUID); by default a new one is made.
+
+        Raises:
+            ConfigError: the session id is no UUID. The server would silently replace it.
+        """
+        recorder = self.recorder
+        title = name or (recorder.session_name if recorder else None) or "session"
+        announcement = {"user_properties": user_properties, "metadata": metadata, "config": config}
+        return Session(self, Plan(str(title), "session", {}), inputs, session_id, announcement)
+
+    def current_span(self) -> Span | None:
+        """The running span that new spans become children of, if there is one in this context."""
+        current = self.variable.get()
+        if current is None or not current[2] or current[0] == current[1]:
+            return None
+        return live.get(current[1])
+
+    def current_session(self) -> CurrentSession | None:
+        """The current session, if there is one in this context."""
+        current = self.variable.get()
+        return CurrentSession(self, current[0].decode()) if current is not None and current[2] else None
+
+    def enrich_span(self, **fields: object) -> None:
+        """Add to the current span: metadata, metrics, feedback, config, user_properties, outputs, error.
+
+        Objects are merged key by key; `outputs` adds to what the function returns; `error` is a text that marks the
+        event as failed. Outside any span this does nothing but say so once.
+
+        Raises:
+            TraceError: a field with another name.
+        """
+        check_fields(fields)
+        recorder, current = self.recorder, self.variable.get()
+        if recorder is None or (current is not None and not current[2]):
+            return
+        with guard("enriching a span"):
+            if current is None:
+                warn_once("enrich_span", "enrich_span() was called outside any span; nothing was recorded")
+                return
+            span = live.get(current[1])
+            if span is not None:
+                span.enrich(**fields)
+            else:
+                submit_update(recorder, current[1], fields)
+
+    def enrich_session(self, **fields: object) -> None:
+        """Add to the current session: metadata, metrics, feedback, config, user_properties, outputs.
+
+        Written at once, so that it survives whatever happens to the rest of the session.
+
+        Raises:
+            TraceError: a field with another name.
+        """
+        check_fields(fields)
+        recorder, current = self.recorder, self.variable.get()
+        if recorder is None or (current is not None and not current[2]):
+            return
+        with guard("enriching a session"):
+            if current is None:
+                warn_once("enrich_session", "enrich_session() was called outside any session; nothing was recorded")
+                return
+            self.update_session(current[0], fields)
+
+    def update_session(self, session: bytes, fields: Mapping[str, object]) -> None:
+        """Submit a change of a session, its announcement first if that is still to come."""
+        check_fields(fields)
+        recorder = self.recorder
+        if recorder is None:
+            return
+        with guard("enriching a session"):
+            owner = live.get(session)
+            if owner is not None and owner.announced is False:
+                announce(owner)
+            submit_update(recorder, session, fields)
+
+    def update_event(self, event_id: str, **fields: object) -> None:
+        """Change an event that has been recorded, from anywhere: feedback that comes later, for example.
+
+        The same fields as enrich_span except `error`, which can never change once an event is stored.
+
+        Raises:
+            ConfigError: the id is no UUID.
+            TraceError: a field with another name.
+        """
+        check_fields(fields, (*OBJECT_FIELDS, "outputs"))
+        if not is_id(event_id):
+            raise ConfigError(f"event_id must be a lower-case UUID, not {event_id!r}")
+        recorder = self.recorder
+        if recorder is not None:
+            with guard("updating an event"):
+                submit_update(recorder, event_id.encode(), fields)
+
+    def log_event(
+        self,
+        name: str,
+        *,
+        event_type: str = "tool",
+        inputs: Mapping[str, object] | None = None,
+        outputs: object = None,
+        error: str | None = None,
+        config: Mapping[str, object] | None = None,
+        metadata: Mapping[str, object] | None = None,
+        metrics: Mapping[str, object] | None = None,
+        feedback: Mapping[str, object] | None = None,
+        user_properties: Mapping[str, object] | None = None,
+        start_time: float | datetime | None = None,
+        end_time: float | datetime | None = None,
+    ) -> str | None:
+        """Record something that has happened already; returns its event id, None while tracing is off.
+
+        Times are seconds since the epoch or datetimes; both default to now. It becomes a child of what is current,
+        or a session of its own.
+
+        Raises:
+            TraceError: the event type is none of the contract's.
+        """
+        kind = _event_type(event_type)
+        recorder, current = self.recorder, self.variable.get()
+        if recorder is None or (current is not None and not current[2]):
+            return None
+        with guard("logging an event"):
+            now = time_ns() // 1000
+            end = now if end_time is None else _microseconds(end_time)
+            start = end if start_time is None else _microseconds(start_time)
+            end = max(start, end)
+            event_id = new_id()
+            session, parent = (current[0], current[1]) if current is not None else (new_id(),) * 2
+            text = b'{"event_type":"%b","event_name":%b,"event_id":"%b","session_id":"%b","parent_id":"%b",%b' % (
+                kind.encode(),
+                recorder.snapshot(str(name)),
+                event_id,
+                session,
+                parent,
+                recorder.source,
+            )
+            rest: dict[str, Any] = {
+                "start_time": orjson.Fragment(b"%de-3" % start),
+                "end_time": orjson.Fragment(b"%de-3" % end),
+                "duration": orjson.Fragment(b"%de-3" % (end - start)),
+                "inputs": pieces(recorder, inputs or {}),
+            }
+            if outputs is not None:
+                rest["outputs"] = pieces(recorder, outputs if isinstance(outputs, Mapping) else {"result": outputs})
+            if error is not None:
+                rest["error"] = orjson.Fragment(recorder.snapshot(str(error)))
+            given = zip(OBJECT_FIELDS, (metadata, metrics, feedback, config, user_properties))
+            rest.update({field: pieces(recorder, values) for field, values in given if values})
+            record = Event("event" if current else "root", event_id, text + orjson.dumps(rest)[1:], start * 1000)
+            owner = live.get(session)
+            if owner is not None and owner.announced is False:
+                announce(owner)
+            recorder.submit(record)
+            return event_id.decode()
+        return None
+
+    def suppress(self) -> Suppression:
+        """Record nothing inside the block, and nothing that is started from it."""
+        return Suppression(self)
+
+
+def _event_type(given: str) -> str:
+    try:
+        return resolve_event_type(given)
+    except ValueError as error:
+        raise TraceError(str(error)) from None
+
+
+def _microseconds(moment: float | datetime) -> int:
+    return int((moment.timestamp() if isinstance(moment, datetime) else moment) * 1_000_000)

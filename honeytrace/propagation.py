@@ -1,0 +1,130 @@
+"""Carry what is current to where context variables do not go: threads, pools, other services.
+
+Only honeytrace's own variables are carried into threads; the application's stay as they are there.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+from collections.abc import Callable, Mapping, MutableMapping
+from contextvars import Token
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from honeytrace._context import Current, restore, variables
+from honeytrace._ids import is_id
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import ParamSpec
+
+    from honeytrace._tracer import RecordingTracer
+
+    P = ParamSpec("P")
+R = TypeVar("R")
+
+__all__ = ["Attachment", "ThreadPoolExecutor", "inject", "propagate"]
+
+
+def propagate(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a callable that runs `function` below what is current at this moment, in any thread.
+
+    For `threading.Thread(target=propagate(work))`, `loop.run_in_executor(None, propagate(work))` and pools.
+    """
+    carried = [(variable, variable.get()) for variable in variables]
+
+    @functools.wraps(function)
+    def carrying(*args: P.args, **kwargs: P.kwargs) -> R:
+        tokens = [(variable, variable.set(current), current) for variable, current in carried]
+        try:
+            return function(*args, **kwargs)
+        finally:
+            for variable, token, current in reversed(tokens):
+                restore(variable, token, current or _NOTHING)
+
+    return carrying
+
+
+_NOTHING: Current = (b"", b"", False, 0)
+
+
+class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
+    """A concurrent.futures.ThreadPoolExecutor whose work runs below what is current where it was submitted."""
+
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[R]:
+        """Schedule a call; see concurrent.futures."""
+        return super().submit(propagate(fn), *args, **kwargs)
+
+
+def inject(tracer: RecordingTracer, headers: MutableMapping[str, str]) -> None:
+    """Write what is current into outgoing headers: W3C traceparent and baggage.
+
+    The baggage carries session_id, parent_id (the event's id) and source, as HoneyHive's own clients do; other
+    members that are there already are kept.
+    """
+    current, recorder = tracer.variable.get(), tracer.recorder
+    if current is None or recorder is None or not current[2]:
+        return
+    session, event = current[0].decode(), current[1].decode()
+    members = [part for part in headers.get("baggage", "").split(",") if part.strip()]
+    ours = {"session_id": session, "parent_id": event, "source": _quote(recorder.source_name)}
+    kept = [part for part in members if part.partition("=")[0].strip() not in ours]
+    headers["baggage"] = ",".join([*kept, *(f"{name}={value}" for name, value in ours.items())])
+    headers["traceparent"] = f"00-{session.replace('-', '')}-{event.replace('-', '')[16:]}-01"
+
+
+def _quote(text: str) -> str:
+    from urllib.parse import quote
+
+    return quote(text, safe="")
+
+
+def extract(headers: Mapping[str, str]) -> tuple[bytes, bytes] | None:
+    """Read session and parent ids from incoming headers; None where there are none, or they are no UUIDs."""
+    baggage = next((value for name, value in headers.items() if name.lower() == "baggage"), "")
+    members = {
+        name.strip(): value.partition(";")[0].strip()
+        for name, _, value in (part.partition("=") for part in baggage.split(","))
+    }
+    session = members.get("session_id", "").lower()
+    parent = members.get("parent_id", "").lower()
+    if not is_id(session):
+        return None
+    return session.encode(), (parent if is_id(parent) else session).encode()
+
+
+class Attachment:
+    """Spans inside the block belong to the session and parent named in the headers: `with attach(headers):`."""
+
+    __slots__ = ("_current", "_tokens", "_tracer")
+
+    def __init__(self, tracer: RecordingTracer, headers: Mapping[str, str]) -> None:
+        from time import perf_counter_ns, time_ns
+
+        self._tracer = tracer
+        found = extract(headers)
+        self._current: Current | None = None
+        if found is not None and tracer.recorder is not None:
+            sampler = tracer.recorder.sampler
+            kept = sampler is None or sampler.keep(found[0].decode())
+            self._current = (*found, kept, time_ns() - perf_counter_ns())
+        self._tokens: list[Token[Current | None]] = []
+
+    def __enter__(self) -> None:
+        if self._current is not None:
+            self._tokens.append(self._tracer.variable.set(self._current))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._current is not None:
+            restore(self._tracer.variable, self._tokens.pop(), self._current)
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
