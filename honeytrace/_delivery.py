@@ -1,0 +1,159 @@
+"""One attempt to deliver the oldest batch of a journal, and what follows from its outcome.
+
+Attempts are single-file and in order. A record leaves the journal only after the exporter said so, or refused
+it alone and for good; everything else stays and is tried again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from random import Random
+from threading import RLock, current_thread, main_thread
+from time import monotonic
+
+from honeytrace._diagnostics import guard, logger, warn_once
+from honeytrace._event import Event, expand
+from honeytrace._journal import Batch, Journal
+from honeytrace.exceptions import ExportError
+from honeytrace.protocols import Exporter
+
+__all__ = ["Delivery", "backoff"]
+
+_SET_ASIDE_KEPT = 100
+_RETRY_AFTER_MAX = 300.0
+
+
+def backoff(failures: int, retry_after: float | None, chance: float) -> float:
+    """Say how many seconds to wait after so many failures in a row; `chance`, from 0 to 1, is the jitter.
+
+    Doubles from 0.1 to 30 s. The server's word wins, up to five minutes: beyond that it is a mistake.
+    """
+    if retry_after is not None and retry_after >= 0:
+        return min(retry_after, _RETRY_AFTER_MAX) * (1 + 0.1 * chance)
+    return min(30.0, 0.1 * 2.0 ** min(failures - 1, 20)) * (1 - 0.5 * chance)
+
+
+class Delivery:
+    """Take, export, acknowledge: whichever thread asks first does it, the others are told to wait.
+
+    `not_before` is the `time.monotonic()` before which a failed batch should not be tried again; `failures`
+    counts those in a row that may pass, `errors` all there ever were.
+    """
+
+    def __init__(self, journal: Journal, exporter: Exporter, *, batch_bytes: int, batch_count: int) -> None:
+        self.closed = False
+        self._journal = journal
+        self._exporter = exporter
+        self._batch_bytes = batch_bytes
+        self._batch_count = batch_count
+        self.reset_after_fork()
+
+    def reset_after_fork(self) -> None:
+        """Start afresh in a child process: whatever held the lock is not there."""
+        # Reentrant: an exporter, or a signal handler on top of one, may flush.
+        self._lock = RLock()
+        self._exporting = False
+        self._limit = self._batch_count
+        self._jitter = Random()
+        self.set_aside: deque[tuple[Event, str]] = deque(maxlen=_SET_ASIDE_KEPT)
+        self.last_error: str | None = None
+        self.errors = 0
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Forget a backoff: the next attempt may be made at once."""
+        self.failures = 0
+        self.not_before = 0.0
+
+    def attempt(self, deadline: float, *, wait: bool) -> bool:
+        """Export one batch by this `time.monotonic()`; False: another thread is at it (`wait` unset).
+
+        The outcome is in the journal's books, `errors` and `last_error`; nothing is raised but the
+        KeyboardInterrupt or SystemExit that a signal handler raises in the main thread.
+        """
+        lock = self._lock
+        if not lock.acquire(blocking=wait):
+            return False
+        try:
+            if not self.closed and not self._exporting:
+                batch = self._journal.take(self._batch_bytes, self._limit)
+                if batch.records:
+                    self._export(batch, deadline)
+        finally:
+            lock.release()
+        return True
+
+    def inside(self) -> bool:
+        """Say whether this thread is in the middle of an export, so that waiting for it would never end."""
+        lock = self._lock
+        if not lock.acquire(blocking=False):
+            return False
+        inside = self._exporting  # the lock is this thread's, or was free: so is what is being exported
+        lock.release()
+        return inside
+
+    def close(self) -> None:
+        """Close the exporter once, unless it is busy."""
+        lock = self._lock
+        if lock.acquire(blocking=False):
+            try:
+                if not self.closed and not self._exporting:
+                    self.closed = True
+                    with guard("closing an exporter"):
+                        self._exporter.close()
+            finally:
+                lock.release()
+
+    def _export(self, batch: Batch, deadline: float) -> None:
+        self._exporting = True
+        try:
+            self._exporter.export(_travelling(batch), deadline)
+        except BaseException as error:
+            self._note_failure(error, batch)
+            # Delivery outlives whatever an exporter raises; but here it may be the user's Ctrl-C.
+            if not isinstance(error, Exception) and current_thread() is main_thread():
+                raise
+        else:
+            self._journal.acknowledge(batch)
+            self.failures = 0
+            self._limit = min(self._limit * 2, self._batch_count)
+        finally:
+            self._exporting = False
+
+    def _note_failure(self, error: BaseException, batch: Batch) -> None:
+        """Halve a batch that can never arrive, down to the record at fault; wait before trying any other."""
+        name, text = self._exporter.name, _describe(error)
+        self.last_error = text
+        self.errors += 1
+        with guard("reporting a failed export"):
+            logger.debug("export of %d records to %s failed: %s", len(batch.records), name, text)
+        if not (isinstance(error, ExportError) and error.permanent):
+            self.failures += 1
+            retry_after = error.retry_after if isinstance(error, ExportError) else None
+            self.not_before = monotonic() + backoff(self.failures, retry_after, self._jitter.random())
+            with guard("reporting a failed export"):
+                warn_once(f"export {name}", "cannot deliver to %s yet: %s (trying again)", name, text)
+        elif len(batch.records) > 1:
+            self._limit = len(batch.records) // 2
+        else:
+            self.set_aside.append((batch.records[0], text))
+            self._journal.acknowledge(batch, set_aside=True)
+            with guard("reporting a record set aside"):
+                warn_once(f"aside {name}", "%s refused a record for good: %s (others: counted)", name, text)
+
+
+def _travelling(batch: Batch) -> list[Event]:
+    """Expand a batch into what goes on the wire."""
+    try:
+        return [event for record in batch.records for event in expand(record)]
+    except Exception as error:
+        raise ExportError(f"cannot expand a record: {type(error).__name__}", permanent=True) from error
+
+
+def _describe(error: BaseException) -> str:
+    """Say what went wrong without the words of others: a URL in them may hold a password."""
+    if isinstance(error, ExportError):
+        return str(error)[:500]
+    if isinstance(error, OSError) and isinstance(error.strerror, str):
+        return f"{type(error).__name__}: {error.strerror}"
+    return type(error).__name__

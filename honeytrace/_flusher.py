@@ -1,0 +1,300 @@
+"""The background thread of one exporter: when to deliver, and what can be asked of it.
+
+Invariant: no method waits longer than it was told to, whatever the exporter does; and records are delivered
+even where there is no thread: the caller of `flush` does it where the thread is dead, frozen or slow.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX, Lock, Thread, current_thread, main_thread
+from time import monotonic
+
+from honeytrace._delivery import Delivery
+from honeytrace._diagnostics import failed, guard
+from honeytrace._event import Event
+from honeytrace._journal import Journal
+from honeytrace.exceptions import ConfigError
+from honeytrace.protocols import Exporter
+
+__all__ = ["FlushResult", "Flusher"]
+
+_NEVER = sys.maxsize
+_PATIENCE = 0.1
+"""Seconds the thread has to react before the caller of `flush` does its work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlushResult:
+    """What a flush achieved; true when it is `ok`. All numbers count events.
+
+    `ok`: all that was submitted before the call was delivered. `delivered`: during the call. `pending`,
+    `dropped` (refused ones included) and `set_aside`: at its end, since the process began. `last_error`: the
+    latest failure, if it happened during the call or still holds delivery up.
+    """
+
+    ok: bool
+    delivered: int
+    pending: int
+    dropped: int
+    set_aside: int
+    last_error: str | None
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+class _Waiting:
+    """A flush in progress: the offset it wants acknowledged, and where it hears of each attempt."""
+
+    __slots__ = ("news", "target")
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.news: SimpleQueue[None] = SimpleQueue()
+
+
+class Flusher:
+    """Deliver one journal to one exporter. Every method may be called from any thread.
+
+    `interval` is how many seconds an event waits at most for a batch to fill. `ticks` are called in the
+    background once per interval, from the first event on; with none registered, an idle thread never wakes.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        exporter: Exporter,
+        *,
+        interval: float = 1.0,
+        batch_bytes: int = 3_500_000,
+        batch_count: int = 1000,
+        export_timeout: float = 30.0,
+    ) -> None:
+        self.ticks: list[Callable[[], None]] = []
+        self._journal = journal
+        self._name = exporter.name
+        self._interval = interval
+        self._batch_bytes = batch_bytes
+        self._export_timeout = export_timeout
+        self._delivery = Delivery(journal, exporter, batch_bytes=batch_bytes, batch_count=batch_count)
+        self._ending = False
+        self._stop_by = math.inf
+        self._begin()
+
+    @property
+    def last_error(self) -> str | None:
+        """The latest failure of all, in words without secrets."""
+        return self._delivery.last_error
+
+    @property
+    def set_aside(self) -> list[tuple[Event, str]]:
+        """The latest records (at most 100) that were refused for good, each with the reason."""
+        return list(self._delivery.set_aside)
+
+    def flush(self, timeout: float | None = None) -> FlushResult:
+        """Deliver what was submitted before the call, for at most `timeout` seconds; None sets no limit.
+
+        Cuts a backoff short. 0 asks how things stand. Called from inside an exporter it does not wait. Where
+        the exporter must be called in this thread, it is told the deadline and trusted to keep it.
+
+        Raises:
+            ConfigError: the timeout is not a number of seconds.
+        """
+        return self._flush(_deadline(timeout))
+
+    def stop(self, timeout: float | None = None) -> FlushResult:
+        """Flush, end the thread, close the exporter: within `timeout` seconds. Calling it again is harmless.
+
+        An exporter that is stuck in a call is closed by the thread when it comes back.
+
+        Raises:
+            ConfigError: the timeout is not a number of seconds.
+        """
+        deadline = _deadline(timeout)
+        self._stop_by = deadline
+        result = self._flush(deadline)
+        self._journal.close()
+        self._ending = True
+        self._wake.put(None)
+        thread = self._thread
+        if thread is not None and thread is not current_thread() and not sys.is_finalizing():
+            thread.join(_left(deadline))
+        if not self._alive():
+            self._delivery.close()
+        return result
+
+    def reset_after_fork(self) -> None:
+        """In a child: give up the thread, the locks and the records, all of which are the parent's."""
+        self._journal.reset_after_fork()
+        self._delivery.reset_after_fork()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._starting = Lock()
+        self._thread: Thread | None = None
+        # Not an Event: a signal handler or a finaliser that sets it in the middle of a set() would deadlock.
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._journal.wake = self._rouse
+        self._journal.wake_at = 0  # the journal's size from which an append wakes the thread
+        self._waiting: set[_Waiting] = set()
+        self._next_tick = 0.0
+
+    # The caller's side
+
+    def _alive(self) -> bool:
+        thread = self._thread
+        return thread is not None and thread.is_alive()
+
+    def _rouse(self) -> None:
+        if not self._alive():
+            self._start()
+        elif self._wake.empty():
+            self._wake.put(None)
+
+    def _start(self) -> None:
+        """Start the thread, unless it was stopped or another caller is at it."""
+        # While the interpreter is torn down a thread never starts, and start() may wait for it for ever.
+        if self._journal.closed or sys.is_finalizing() or not self._starting.acquire(blocking=False):
+            return
+        try:
+            if not self._alive():
+                self._journal.wake_at = _NEVER
+                thread = Thread(target=self._run, name=f"honeytrace-flusher-{self._name}", daemon=True)
+                thread.start()
+                self._thread = thread
+        except Exception as error:
+            # Without a thread flush() works all the same; the next try is a batch later.
+            self._journal.wake_at = self._journal.written + self._batch_bytes
+            if main_thread().is_alive():  # else the interpreter is ending and starts none
+                failed("starting the flusher", error)
+        finally:
+            self._starting.release()
+
+    def _flush(self, deadline: float) -> FlushResult:
+        journal, delivery = self._journal, self._delivery
+        before, target, errors = journal.books(), journal.end, delivery.errors
+        stuck = delivery.failures > 0
+        if journal.acknowledged < target and not delivery.closed:
+            delivery.hurry()
+            self._rouse()
+            if monotonic() < deadline and not delivery.inside():
+                self._wait_for(_Waiting(target), deadline)
+        after = journal.books()
+        drained = journal.acknowledged >= target
+        recent = delivery.errors > errors or (stuck and not drained)
+        return FlushResult(
+            ok=drained and after.set_aside == before.set_aside,
+            delivered=after.delivered - before.delivered,
+            pending=after.pending,
+            dropped=sum(after.dropped.values()),
+            set_aside=after.set_aside,
+            last_error=delivery.last_error if recent else None,
+        )
+
+    def _wait_for(self, waiting: _Waiting, deadline: float) -> None:
+        """Wait until the thread has delivered what is waited for; deliver it here if the thread does not."""
+        delivery = self._delivery
+        self._waiting.add(waiting)
+        try:
+            self._rouse()
+            heard = monotonic()
+            while self._journal.acknowledged < waiting.target and not delivery.closed:
+                now = monotonic()
+                if now >= deadline:
+                    return
+                ready = max(heard, delivery.not_before) + _PATIENCE if self._alive() else delivery.not_before
+                if now >= ready:
+                    if delivery.attempt(min(deadline, now + self._export_timeout), wait=False):
+                        continue
+                    if sys.is_finalizing():  # a frozen thread holds the lock, for ever
+                        return
+                with suppress(Empty):
+                    waiting.news.get(timeout=min(_PATIENCE / 2, deadline - now))
+                    heard = monotonic()
+        finally:
+            self._waiting.discard(waiting)
+
+    # The thread's side
+
+    def _run(self) -> None:
+        try:
+            while not self._ending:
+                self._rest()
+                self._tick()
+                self._drain()
+            self._delivery.close()
+        except BaseException as error:
+            failed("running the flusher", error)
+        finally:
+            self._journal.wake_at = _NEVER if self._ending else 0  # 0: the next event starts another thread
+
+    def _rest(self) -> None:
+        """Wait for a reason to act: a full batch, the interval, a flush, a backoff's end, a tick, stop."""
+        due = math.inf
+        while not self._ending:
+            now = monotonic()
+            full = self._journal.released + self._batch_bytes
+            if self.ticks and now >= self._next_tick:
+                return
+            if self._journal.empty:
+                due = math.inf
+                self._pause(0, due)
+            elif now < self._delivery.not_before:
+                due = self._delivery.not_before
+                self._pause(_NEVER, due)
+            elif now >= due or self._journal.written >= full or self._wanted():
+                return
+            else:
+                due = min(due, now + self._interval)
+                self._pause(full, due)
+
+    def _pause(self, size: int, until: float) -> None:
+        """Sleep until the journal reaches this size, or somebody wakes the thread, or it is late enough."""
+        self._journal.wake_at = size
+        # What was appended before the line above woke nobody.
+        if self._journal.empty or self._journal.written < size:
+            if self.ticks:
+                until = min(until, self._next_tick)
+            with suppress(Empty):
+                self._wake.get(timeout=_left(until))
+        self._journal.wake_at = _NEVER
+
+    def _wanted(self) -> bool:
+        acknowledged = self._journal.acknowledged
+        return any(waiting.target > acknowledged for waiting in tuple(self._waiting))
+
+    def _tick(self) -> None:
+        if self.ticks and monotonic() >= self._next_tick:
+            self._next_tick = monotonic() + self._interval
+            for tick in tuple(self.ticks):
+                with guard("running a tick of the flusher"):
+                    tick()
+
+    def _drain(self) -> None:
+        """Deliver what is there at the start, not what comes meanwhile: that may fill a better batch."""
+        journal, delivery = self._journal, self._delivery
+        target = journal.end
+        while journal.acknowledged < target and monotonic() >= delivery.not_before and not self._ending:
+            delivery.attempt(min(monotonic() + self._export_timeout, self._stop_by), wait=True)
+            for waiting in tuple(self._waiting):
+                waiting.news.put(None)
+
+
+def _deadline(timeout: float | None) -> float:
+    if timeout is None:
+        return math.inf
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+        raise ConfigError(f"timeout must be None or a number of seconds from 0 up, not {timeout!r}")
+    return monotonic() + timeout
+
+
+def _left(deadline: float) -> float | None:
+    """Say how many seconds are left until then, in the words of the threading module: None for ever."""
+    left = max(0.0, deadline - monotonic())
+    return None if left > TIMEOUT_MAX else left
