@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns, time_ns
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from honeytrace._bookkeeping import announce, begin, finish_with, leave
-from honeytrace._context import Current
+from honeytrace._bookkeeping import announce_session, finish_with, keeps, leave
 from honeytrace._diagnostics import guard
+from honeytrace._doors import begin
 from honeytrace._ids import is_id, new_id
-from honeytrace._span import Plan, Recorder, Span, add, live, pieces, submit_update
+from honeytrace._span import Call, Extra, Plan, Recorder, Span, add, live, pieces, submit_update
 from honeytrace._traceback import describe_error, format_traceback
 from honeytrace.exceptions import ConfigError, TraceError
 
@@ -34,48 +34,49 @@ F = TypeVar("F", bound=Callable[..., Any])
 class SpanBlock(Span):
     """A span opened by hand: a context manager (also async), a decorator, or start() and end().
 
-    It is current between start and end, in the context that started it. Reusable one time after the other, not
-    nested in itself.
+    It is current between start and end, in the context that started it. It can be used again after its end.
     """
 
-    __slots__ = ("_inputs", "_tracer", "running")
+    __slots__ = ("_call", "_inputs", "_tracer")
 
     def __init__(self, tracer: RecordingTracer, plan: Plan, inputs: Mapping[str, object] | None) -> None:
+        super().__init__(None, plan, b"", b"")
         self._tracer = tracer
         self._inputs = inputs
-        self.plan = plan
-        self.running = False
-        self.id = self.session = self.parent_id_bytes = b""
-        self.token = None
-        self.extra = None
+        self._call: Call | None = None
 
     def start(self) -> Self:
         """Start the span now and make it current. Returns itself."""
         recorder = self._tracer.recorder
-        if recorder is None or self.running:
-            return self
-        self.extra = None
-        with guard("starting a span"):
-            values = dict(self._inputs) if self._inputs is not None else {}
-            inputs = recorder.snapshot(values) if values else b"{}"
-            self._open(recorder, inputs)
+        if recorder is not None and self._call is None:
+            self._recorder, self._id, self._session = recorder, b"", b""
+            with guard("starting a span"):
+                self._open(recorder, pieces(recorder, self._inputs) if self._inputs else {})
         return self
 
-    def _open(self, recorder: Recorder, inputs: bytes) -> None:
-        span = begin(self.plan, recorder, None, inputs, self)
-        self.running = span is not None
+    def _open(self, recorder: Recorder, inputs: dict[str, Any]) -> None:
+        if self._plan.prepared_for is not recorder:
+            self._plan.prepare(recorder)
+        call = begin(self._plan, recorder, orjson.dumps(inputs))
+        if call is not None:
+            self._call = call
+            self._session, self._id = call.session, call.id or b""
 
     def end(self, outputs: object = None, error: BaseException | str | None = None) -> None:
         """End the span. `outputs` are recorded as a function's result would be; a second end() does nothing."""
-        if not self.running:
+        call, self._call = self._call, None
+        if call is None:
             return
-        self.running = False
+        encoded = None
         with guard("finishing a span"):
             if outputs is not None:
-                add(self, {"outputs": outputs if isinstance(outputs, Mapping) else {"result": outputs}})
-            if isinstance(error, str):
-                add(self, {"error": error})
-        finish_with(self, None, error=error if isinstance(error, BaseException) else None)
+                encoded = _outputs(call.recorder, outputs)
+            if isinstance(error, str) and call.id is not None:
+                add(call.recorder, call.id, {"error": error})
+        self._finish(call, encoded, error if isinstance(error, BaseException) else None)
+
+    def _finish(self, call: Call, outputs: dict[str, Any] | None, error: BaseException | None) -> None:
+        finish_with(call, outputs, error=error)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -83,11 +84,7 @@ class SpanBlock(Span):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None:
-            self.end()
-        elif self.running:
-            self.running = False
-            finish_with(self, None, error=error)
+        self.end(error=error)
 
     async def __aenter__(self) -> Self:
         return self.start()
@@ -95,21 +92,23 @@ class SpanBlock(Span):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.__exit__(kind, error, traceback)
+        self.end(error=error)
 
     def __call__(self, function: F) -> F:
-        """Use as a decorator: every call of the function is a span of this name."""
-        plan = self.plan
-        return cast(
-            F,
-            self._tracer.decorate(
-                function,
-                event_type=plan.event_type,
-                event_name=plan.event_name,
-                config=plan.fixed.get("config"),
-                metadata=plan.fixed.get("metadata"),
-            ),
+        """Use as a decorator: every call of the function is a span of this name, with the function's own inputs."""
+        plan = self._plan
+        traced: F = self._tracer.decorate(
+            function,
+            event_type=plan.event_type,
+            event_name=plan.event_name,
+            config=plan.fixed.get("config"),
+            metadata=plan.fixed.get("metadata"),
         )
+        return traced
+
+
+def _outputs(recorder: Recorder, outputs: object) -> dict[str, Any]:
+    return pieces(recorder, outputs if isinstance(outputs, Mapping) else {"result": outputs})
 
 
 class Session(SpanBlock):
@@ -123,75 +122,65 @@ class Session(SpanBlock):
         plan: Plan,
         inputs: Mapping[str, object] | None,
         session_id: str | None,
-        announcement: Mapping[str, object],
+        announcement: Mapping[str, Mapping[str, object] | None],
     ) -> None:
         super().__init__(tracer, plan, inputs)
         if session_id is not None and not is_id(session_id):
             raise ConfigError(f"session_id must be a lower-case UUID such as str(uuid.uuid4()), not {session_id!r}")
         self._given_id = session_id
-        self._announcement = announcement
-
-    def __repr__(self) -> str:
-        return f"<Session {self.event_name!r} {self.session_id}>"
+        self._announcement = {field: values for field, values in announcement.items() if values}
 
     def enrich(self, **fields: object) -> Self:
-        """Add to the session: metadata, metrics, feedback, config, user_properties, outputs. Written at once."""
-        if self.id and self.context[2]:
-            self._tracer.update_session(self.id, fields)
+        """Add to the session: metadata, metrics, feedback, config, user_properties, outputs. Written at once.
+
+        Raises:
+            TraceError: a field with another name.
+        """
+        if self._recorder is not None and self._id:
+            self._tracer.update_session(self._recorder, self._id, fields)
         return self
 
-    def _open(self, recorder: Recorder, inputs: bytes) -> None:
+    def _open(self, recorder: Recorder, inputs: dict[str, Any]) -> None:
         session = new_id() if self._given_id is None else self._given_id.encode()
-        now = perf_counter_ns()
-        kept = recorder.sampler is None or bool(recorder.sampler.keep(session.decode()))
-        self.recorder = recorder
-        self.id = self.session = self.parent_id_bytes = session
-        self.clock = time_ns() - now
-        self.started = now
-        self.inputs = inputs
-        self.extra = None
-        self.announced = True
-        self.running = True
+        start = perf_counter_ns()
+        anchor = time_ns() - start
+        kept = keeps(recorder, session)
+        encoded = orjson.dumps(inputs)
         if kept:
-            fields = {
-                field: pieces(recorder, values) for field, values in self._announcement.items() if values is not None
-            }
-            live[session] = self
-            announce(self, **fields)
-        context: Current = (session, session, kept, self.clock)
-        self.context = context
-        self.token = recorder.set(context)
+            fields = {field: pieces(recorder, values) for field, values in self._announcement.items()}
+            announce_session(recorder, session, self._plan.event_name, start + anchor, encoded, fields)
+            live[session] = Extra(self._plan)
+            self._session = self._id = session
+        token = recorder.set((session, session, kept, anchor))
+        own = session if kept else None
+        self._call = Call(self._plan, recorder, session, own, session, anchor, encoded, token, start, True)
 
-    def end(self, outputs: object = None, error: BaseException | str | None = None) -> None:
-        """End the session; a second end() does nothing."""
-        if not self.running:
-            return
-        self.running = False
+    def _finish(self, call: Call, outputs: dict[str, Any] | None, error: BaseException | None) -> None:
         ended = perf_counter_ns()
+        leave(call)
         with guard("finishing a session"):
-            leave(self)
-            if live.pop(self.session, None) is None:
+            state = live.pop(call.session, None) if call.id is not None else None
+            if state is None:
                 return
+            start, end = (call.start + call.anchor) // 1000, (ended + call.anchor) // 1000
+            update: dict[str, Any] = {
+                "end_time": orjson.Fragment(b"%de-3" % end),
+                "duration": orjson.Fragment(b"%de-3" % (end - start)),
+            }
             if outputs is not None:
-                add(self, {"outputs": outputs if isinstance(outputs, Mapping) else {"result": outputs}})
+                update["outputs"] = outputs
+            # Neither the call that opens a session nor the one that ends it has a field for an error.
+            text = state.error if isinstance(state, Extra) else None
             if error is not None:
-                # The contract has no error field for sessions: neither the call that opens one nor the one that ends it.
-                text = error if isinstance(error, str) else describe_error(error)
-                add(self, {"metadata": {"error": text}})
-                if isinstance(error, BaseException):
-                    add(self, {"metadata": {"traceback": format_traceback(error)}})
-            start = (self.started + self.clock) // 1000
-            end = (ended + self.clock) // 1000
-            update: dict[str, Any] = dict(self.extra or {})
-            update["end_time"] = orjson.Fragment(b"%de-3" % end)
-            update["duration"] = orjson.Fragment(b"%de-3" % (end - start))
-            submit_update(self.recorder, self.session, {}, update)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.end(error=error)
+                update["metadata"] = {"error": describe_error(error), "traceback": format_traceback(error)}
+            elif text is not None:
+                update["metadata"] = {"error": text}
+            submit_update(call.recorder, call.session, {}, update)
 
     def __call__(self, function: F) -> F:
-        """Sessions are no decorators: use `with session(...)` inside the function, or `trace` around it."""
-        raise TraceError("session(...) is a context manager, not a decorator; use @trace, or `with session(...):` inside")
+        """Sessions are no decorators.
+
+        Raises:
+            TraceError: always; it says what to use instead.
+        """
+        raise TraceError("session(...) is a context manager, not a decorator: use @trace, or `with session(...):` inside")

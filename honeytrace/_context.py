@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextvars import ContextVar, Token
 from typing import TypeAlias
 
-__all__ = ["NOTHING_KEPT", "Current", "new_variable", "restore", "variables"]
+__all__ = ["NOTHING_KEPT", "Current", "leave", "new_variable", "restore", "variables"]
 
 Current: TypeAlias = "tuple[bytes, bytes, bool, int]"
 """Session id, event id of the parent, whether the session is kept, and the session's clock.
@@ -32,15 +32,24 @@ def new_variable() -> ContextVar[Current | None]:
     return variable
 
 
-def restore(variable: ContextVar[Current | None], token: Token[Current | None], mine: Current) -> None:
-    """Make current again what was current before `mine`, wherever this runs.
+def restore(
+    variable: ContextVar[Current | None], token: Token[Current | None], session: bytes, event: bytes | None
+) -> None:
+    """Make current again what was current before this session and event, where the token is refused.
 
-    A token is refused in another context than its own (a callback that an event loop runs elsewhere, a
-    generator closed by the garbage collector). There, only a value that is ours is taken back.
+    A token is refused in another context than its own (a callback that an event loop runs elsewhere, a generator
+    closed by the garbage collector), and when it was used before. Only a value that is ours is taken back.
     """
+    current = variable.get()
+    if current is not None and current[0] == session and current[1] in (event, session):
+        before = token.old_value
+        variable.set(None if before is Token.MISSING else before)
+
+
+def leave(variable: ContextVar[Current | None], token: Token[Current | None], mine: Current | None) -> None:
+    """Make current again what was current before `mine`, wherever this runs."""
     try:
         variable.reset(token)
     except (ValueError, RuntimeError):
-        if variable.get() is mine:
-            before = token.old_value
-            variable.set(None if before is Token.MISSING else before)
+        if mine is not None:
+            restore(variable, token, mine[0], mine[1])

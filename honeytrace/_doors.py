@@ -13,27 +13,127 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, update_wrapper
-from time import perf_counter_ns
+from itertools import count
+from time import perf_counter_ns, time_ns
 from types import FunctionType
 from typing import Any
 
-from honeytrace._bookkeeping import begin, fail, finish
-from honeytrace._stream import begin_stream, fail_stream, finish_stream, unhooked
+import orjson
 
-__all__ = ["Parameters", "build", "build_for_proxy", "parameters_of"]
+from honeytrace._bookkeeping import announce, fail, finish_late, finish_simple, keeps, late, leave
+from honeytrace._diagnostics import failed
+from honeytrace._ids import new_id, take
+from honeytrace._snapshot import SCALARS
+from honeytrace._span import RESULT, Call, Plan, Recorder, live, unannounced
+from honeytrace._stream import Stream, fail_stream, finish_stream, unhooked
+
+__all__ = ["Parameters", "begin", "build", "build_for_proxy", "parameters_of"]
+
+# How a span starts. Two things decide the price of a traced call: what runs here and in _FINISH, and that it runs
+# here, since a function called from here would cost more than most of these lines. `token` is set last: it says that
+# the span has started. Nothing before may be left undone, and nothing after it may fail.
+_START = """\
+$token = None
+if $recorder is not None:
+    try:
+        $current = $recorder.get()
+        if $current is None:
+            try:
+                $session = $parent = $take()
+            except $IndexError:
+                $session = $parent = $new_id()
+            $anchor = $wall() - $clock()
+            $root = True
+            $kept = $recorder.sampler is None or $keeps($recorder, $session)
+        else:
+            $session, $parent, $kept, $anchor = $current
+            $root = False
+        if $kept:
+            try:
+                $id = $take()
+            except $IndexError:
+                $id = $new_id()
+            {encode}
+            $start = $clock()
+            if $root:
+                $unannounced[$session] = ($plan, $start + $anchor, $inputs)
+            $token = $recorder.set(($session, $id, True, $anchor))
+        elif $root:
+            $id = $start = None
+            $inputs = b""
+            $token = $recorder.set(($session, $session, False, 0))
+    except $RecursionError:
+        pass
+    except $Exception as $error:
+        $failed("starting a span", $error)
+"""
+
+# Inputs of plain values are encoded on the spot; the plan looks after all others.
+_ENCODE = """\
+if {plain} and $plan.simple_for is $recorder:
+    try:
+        $inputs = $dumps({values})
+    except $TypeError:
+        $inputs = $plan.inputs($recorder, {values})
+    $live[$id] = $plan
+else:
+    $inputs = $plan.inputs($recorder, {values})
+    $live[$id] = $plan.state($recorder)
+"""
 
 _CALL = """\
 {async_}def door({parameters}):
     $recorder = $tracer.recorder
-    $span = None if $recorder is None else $begin($plan, $recorder, {values})
+    {start}
     try:
         $result = {await_}$wrapped({arguments})
     except:
-        if $span is not None:
-            $fail($span)
+        if $token is not None:
+            $error = $exc_info()[1]
+            $call = $Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
+            try:
+                $fail($call, $error)
+            except $RecursionError:
+                $late.append(($call, $error))
+            finally:
+                $error = None
         raise
-    if $span is not None:
-        $finish($span, $result)
+    if $token is not None:
+        try:
+            $end = $clock()
+            try:
+                $recorder.reset($token)
+            except ($ValueError, $RuntimeError):
+                $leave($Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root))
+            $state = $live.pop($id, None)
+            if $state is $plan and ($type($result) in $scalars or $type($result) is $str and $len($result) < 250):
+                try:
+                    $out = $dumps($result)
+                except $TypeError:
+                    $out = $recorder.snapshot($result)
+                $time = $start + $anchor
+                $start = $time // 1000
+                $end = ($end + $anchor) // 1000
+                $out = $RESULT % ($plan.head, $id, $session, $parent, $start, $end, $end - $start, $inputs, $out, $plan.tail)
+                if $root:
+                    if $recorder.session_name is None and $unannounced.pop($session, None):
+                        $recorder.submit("root", $id, $out, $time)
+                    else:
+                        $announce($recorder, $session)
+                        $recorder.submit("last", $id, $out, $time)
+                else:
+                    if $unannounced and $session in $unannounced:
+                        $announce($recorder, $session)
+                    $recorder.submit("event", $id, $out, $time)
+                if $late:
+                    $finish_late()
+            elif $state is not None:
+                $call = $Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
+                $finish_simple($call, $end, $state, $result)
+        except $RecursionError:
+            $late.append(($Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root), None))
+        except $Exception as $error:
+            $failed("finishing a span", $error)
     return $result
 """
 
@@ -43,17 +143,19 @@ _CALL = """\
 _STREAM = """\
 {async_}def door({parameters}):
     $recorder = $tracer.recorder
-    $stream = None if $recorder is None else $begin_stream($plan, $recorder, {values})
-    if $stream is None:
+    {start}
+    if $token is None:
         {delegate}
         return
     $mark = $count = $active = 0
     $thrown = None
+    $call = $Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
+    $stream = $Stream($call)
+    $here = $stream.context()
     try:
         $inner = $wrapped({arguments})
         $enter, $current, $leave = $recorder.set, $recorder.get, $recorder.reset
         $keep, $atoms, $freeze = $stream.keep, $stream.atoms, $stream.freeze
-        $here = $stream.span.context
         $step = {first}
         $sent = None
         while True:
@@ -68,7 +170,7 @@ _STREAM = """\
                 try:
                     $leave($token)
                 except $ValueError:
-                    $stream.leave($token, $here)
+                    $stream.leave($token)
             if $count == $mark:
                 $mark, $keep = $stream.mark($count, $now)
             $count += 1
@@ -86,7 +188,7 @@ _STREAM = """\
         $sent = $thrown = None
         {return_}
     except:
-        $fail_stream($stream, $count, $active, $thrown)
+        $fail_stream($stream, $count, $active, $thrown, $exc_info()[1])
         $sent = $thrown = None
         raise
 """
@@ -115,21 +217,43 @@ $inner = $wrapped({arguments})
 _CO_VARARGS, _CO_VARKEYWORDS = 0x04, 0x08
 _CO_GENERATOR, _CO_COROUTINE, _CO_ASYNC_GENERATOR = 0x20, 0x80, 0x200
 
-_GIVEN = {
+_GIVEN: dict[str, object] = {
+    "Call": Call,
+    "Exception": Exception,
+    "IndexError": IndexError,
+    "RESULT": RESULT,
+    "RecursionError": RecursionError,
+    "RuntimeError": RuntimeError,
     "StopAsyncIteration": StopAsyncIteration,
     "StopIteration": StopIteration,
+    "Stream": Stream,
+    "TypeError": TypeError,
     "ValueError": ValueError,
-    "begin": begin,
-    "begin_stream": begin_stream,
+    "announce": announce,
     "clock": perf_counter_ns,
+    "dumps": orjson.dumps,
     "exc_info": sys.exc_info,
     "fail": fail,
     "fail_stream": fail_stream,
-    "finish": finish,
+    "failed": failed,
+    "finish_late": finish_late,
+    "finish_simple": finish_simple,
     "finish_stream": finish_stream,
+    "keeps": keeps,
+    "late": late,
+    "leave": leave,
+    "len": len,
+    "live": live,
+    "new_id": new_id,
+    "scalars": SCALARS,
+    "str": str,
+    "take": take,
     "type": type,
+    "unannounced": unannounced,
     "unhooked": unhooked,
+    "wall": time_ns,
 }
+"""What the doors reach without a global: their globals are those of the function they stand in front of."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +313,35 @@ def parameters_of(function: FunctionType) -> Parameters:
     )
 
 
-def _source(parameters: Parameters, flags: int, values: str, arguments: str, prefix: str) -> str:
+def _encode(names: Sequence[str], first: str | None, is_method: bool) -> str:
+    """Write how the inputs are encoded: these parameters, the first one left out if it is a bound receiver."""
+    rest = [name for name in names if name != first]
+    if len(rest) == len(names):
+        return _ENCODE.format(plain=_plain(names), values=_values(names)).lstrip()
+    free = _ENCODE.format(plain=_plain(names), values=_values(names)).lstrip()
+    bound = _ENCODE.format(plain=_plain(rest), values=_values(rest)).lstrip()
+    receives = f"($kind := $kinds[$type({first})]) and ($kind == 1 or $receives({first}))"
+    if not is_method:
+        # Plain values are nobody's receiver: a function called with them need not ask.
+        receives = f"not {_plain([first or ''])} and {receives}"
+    return f"if {receives}:\n{_indent(bound, 1)}\nelse:\n{_indent(free, 1)}"
+
+
+def _plain(names: Sequence[str]) -> str:
+    """Write the test whether values may go to orjson as they are: no size, no secret, no type to think about."""
+    tests = [f"($type({name}) in $scalars or $type({name}) is $str and $len({name}) < 250)" for name in names]
+    return " and ".join(tests) or "True"
+
+
+def _values(names: Sequence[str]) -> str:
+    return "{" + ", ".join(f"{name!r}: {name}" for name in names) + "}"
+
+
+def _indent(text: str, levels: int) -> str:
+    return "\n".join("    " * levels + line if line.strip() else line for line in text.rstrip().splitlines())
+
+
+def _source(parameters: Parameters, flags: int, encode: str, arguments: str, prefix: str) -> str:
     """Write the source of a factory whose arguments are the free names of the door."""
     words = {"async_": "", "await_": "", "send": "send", "throw": "throw", "first": "$inner.send"}
     words.update(stop="$StopIteration", value="$stop.value", return_="return $stop.value")
@@ -202,23 +354,22 @@ def _source(parameters: Parameters, flags: int, values: str, arguments: str, pre
         delegate = _ASYNC_DELEGATE
         words = {"async_": "async ", "await_": "await ", "send": "asend", "throw": "athrow", "first": "$unhooked($inner)"}
         words.update(stop="$StopAsyncIteration", value="None", return_="return")
+    start = _START.format(encode=_indent(encode, 3).lstrip())
     body = template.format(
         parameters=parameters.definition(),
         arguments=arguments,
-        values=values,
+        start=_indent(start, 1).lstrip(),
         delegate=delegate.format(arguments=arguments),
         **words,
     )
     given = ", ".join(f"${name}" for name in (*_GIVEN, "tracer", "plan", "wrapped", "receives", "kinds"))
-    indented = "".join(f"    {line}\n" for line in body.splitlines())
-    return f"def make({given}):\n{indented}    return door\n".replace("$", prefix)
+    return f"def make({given}):\n{_indent(body, 1)}\n    return door\n".replace("$", prefix)
 
 
 @lru_cache(maxsize=512)
 def _factory(source: str) -> Callable[..., FunctionType]:
     """Compile a factory. Equal lists of parameters share the code."""
-    filename = f"<honeytrace door {len(_sources)}>"
-    _sources.append(source)
+    filename = f"<honeytrace door {next(_numbers)}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     namespace: dict[str, Any] = {}
     exec(compile(source, filename, "exec"), namespace)
@@ -226,7 +377,7 @@ def _factory(source: str) -> Callable[..., FunctionType]:
     return factory
 
 
-_sources: list[str] = []
+_numbers = count(1)
 
 
 def build(
@@ -248,12 +399,9 @@ def build(
     while any(name.startswith(prefix) for name in parameters.names):
         prefix += "_"
     shown = [name for name in parameters.names if name in captured]
-    values = "{" + ", ".join(f"{name!r}: {name}" for name in shown) + "}"
-    if parameters.first in shown:
-        bound = "{" + ", ".join(f"{name!r}: {name}" for name in shown[1:]) + "}"
-        kind = f"($kind := $kinds[$type({parameters.first})])"
-        values = f"{bound} if {kind} == 1 or $kind and $receives({parameters.first}) else {values}"
-    source = _source(parameters, function.__code__.co_flags, values, parameters.arguments(), prefix)
+    is_method = "." in function.__qualname__.rpartition("<locals>")[2]
+    encode = _encode(shown, parameters.first, is_method)
+    source = _source(parameters, function.__code__.co_flags, encode, parameters.arguments(), prefix)
     given = {**_GIVEN, "tracer": tracer, "plan": plan, "wrapped": function, "receives": receives, "kinds": kinds}
     made = _factory(source)(*given.values())
     code = made.__code__.replace(co_name=function.__code__.co_name)
@@ -268,7 +416,25 @@ def build(
 def build_for_proxy(flags: int, *, tracer: object, plan: object) -> FunctionType:
     """Build a door with wrapt's calling convention, for a callable that waits as `flags` say."""
     parameters = Parameters(positional=("$wrapped", "$instance", "$args", "$kwargs"))
-    values = "$plan.bind($instance, $args, $kwargs)"
-    source = _source(parameters, flags, values, "*$args, **$kwargs", "_ht_")
+    encode = _ENCODE.format(plain="False", values="$plan.bind($instance, $args, $kwargs)").lstrip()
+    source = _source(parameters, flags, encode, "*$args, **$kwargs", "_ht_")
     given = {**_GIVEN, "tracer": tracer, "plan": plan, "wrapped": None, "receives": None, "kinds": None}
     return _factory(source)(*given.values())
+
+
+_Begin = Callable[["Plan", "Recorder", bytes], "Call | None"]
+
+
+def _compile_begin() -> _Begin:
+    """Make the function that starts a span whose inputs are encoded already, from the same text as the doors."""
+    start = _START.format(encode="$live[$id] = $plan.state($recorder)")
+    made = "$Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)"
+    body = f"def door($plan, $recorder, $inputs):\n{_indent(start, 1)}\n    return None if $token is None else {made}\n"
+    given = ", ".join(f"${name}" for name in _GIVEN)
+    source = f"def make({given}):\n{_indent(body, 1)}\n    return door\n".replace("$", "_ht_")
+    begin: Any = _factory(source)(*_GIVEN.values())
+    return begin  # type: ignore[no-any-return]
+
+
+begin = _compile_begin()
+"""Start a span and make it current; None if it is not to be recorded."""

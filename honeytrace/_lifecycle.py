@@ -17,11 +17,11 @@ from typing import Any, Protocol, TypeVar, overload
 from honeytrace import _config, _ids
 from honeytrace._decorator import decorate
 from honeytrace._diagnostics import guard, logger, warn_once
-from honeytrace._event import Event, resolve_event_type
+from honeytrace._event import Kind, Submit, resolve_event_type
 from honeytrace._flusher import Flusher, FlushResult
 from honeytrace._journal import Books, Journal
 from honeytrace._snapshot import Limits, Snapshotter
-from honeytrace._span import Recorder, live
+from honeytrace._span import Recorder, live, unannounced
 from honeytrace._tracer import RecordingTracer
 from honeytrace.exceptions import ConfigError, TraceError
 from honeytrace.propagation import Attachment, inject
@@ -68,14 +68,11 @@ class _Pipeline:
         self.exporter = exporter
         self.journal = Journal(exporter.name, max_bytes)
         self.flusher = Flusher(self.journal, exporter)
-        self.late = False
 
-    def submit(self, event: Event) -> None:
-        """Append; wake the flusher only if it asked for it. Runs in the caller of the traced function."""
-        self.journal.append(event)
-        self.flusher.notice()
-        if self.late:
-            self.flusher.flush(_LATE_SECONDS)
+    def deliver_late(self) -> None:
+        """From here on, deliver each record on the spot, in the thread that brings it."""
+        self.journal.wake = lambda: self.flusher.flush(_LATE_SECONDS)
+        self.journal.wake_at = 0
 
 
 _tracers: weakref.WeakSet[Tracer] = weakref.WeakSet()
@@ -145,14 +142,14 @@ class Tracer(RecordingTracer):
             )
         return self
 
-    def _submitter(self) -> Callable[[Event], object]:
-        submits = [pipeline.submit for pipeline in self._pipelines]
+    def _submitter(self) -> Submit:
+        submits = [pipeline.journal.append for pipeline in self._pipelines]
         if len(submits) == 1:
             return submits[0]
 
-        def submit(event: Event) -> None:
+        def submit(kind: Kind, id: bytes, body: bytes, time_ns: int, /) -> None:
             for one in submits:
-                one(event)
+                one(kind, id, body, time_ns)
 
         return submit
 
@@ -279,7 +276,7 @@ class Tracer(RecordingTracer):
         # Recording goes on: handlers that run after this one may be traced, and are delivered on the spot.
         result = _together([pipeline.flusher.flush for pipeline in self._pipelines], EXIT_SECONDS)
         for pipeline in self._pipelines:
-            pipeline.late = True
+            pipeline.deliver_late()
         if result.pending:
             logger.warning(
                 "%d events were not delivered before the process ended (%s)", result.pending, result.last_error
@@ -387,6 +384,7 @@ def _exit() -> None:
 def _fork() -> None:
     _ids.forget()
     live.clear()
+    unannounced.clear()
     for tracer in list(_tracers):
         tracer._after_fork()
 

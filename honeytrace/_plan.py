@@ -66,14 +66,22 @@ class CallPlan(Plan):
         is_secret = recorder.snapshotter.is_secret
         self._secret = frozenset(name for name in self._names if is_secret(name))
         options = self._options
-        if options.process_inputs is not None or self._secret or self._markers.keys() - {"return"}:
-            self.shape = self._shape
-        if options.process_outputs or options.capture_outputs is not True or "return" in self._markers:
-            self.shape_result = self._shape_result
         super().prepare(recorder)
+        if (
+            self._secret
+            or self._markers
+            or options.process_inputs is not None
+            or options.process_outputs is not None
+            or options.capture_outputs is not True
+        ):
+            self.simple_for = None
 
-    def _shape(self, recorder: Recorder, values: dict[str, object]) -> bytes:
+    def inputs(self, recorder: Recorder, values: dict[str, object]) -> bytes:
         """Encode inputs after hook, secrets and markers."""
+        if self.prepared_for is not recorder:
+            self.prepare(recorder)
+        if self.simple_for is recorder:
+            return recorder.fields(values)
         hook = self._options.process_inputs
         markers = self._markers or {}
         processed: object = values
@@ -97,7 +105,7 @@ class CallPlan(Plan):
                     processed[name] = apply(marker, processed[name])
         return recorder.snapshot(processed) if hook is not None else recorder.fields(processed)
 
-    def _shape_result(self, recorder: Recorder, result: object) -> dict[str, Any]:
+    def outputs(self, recorder: Recorder, result: object) -> dict[str, Any]:
         """Encode a result after hook, choice of names and marker."""
         options = self._options
         if options.capture_outputs is False:

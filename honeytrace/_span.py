@@ -1,8 +1,9 @@
 """A unit of work while it runs, and how it becomes an event.
 
-A `Plan` is what is known before a call: one per decorated callable, or one per `span()`. A `Span` is one call.
-While it runs it is found by its id in `live`; whoever takes it out of there finishes it, so the first outcome
-wins, and a forked child (which empties `live`) never finishes a span of its parent.
+A `Plan` is what is known before a call: one per decorated callable, or one per `span()`. A `Call` is what is known
+once it has started; it never changes. What does change, enrichment, waits in `live` under the event's id: the plan
+itself while there is none, else an `Extra`. Whoever takes the entry out of `live` finishes the span, so the first
+outcome wins, and a forked child (which empties `live`) never finishes a span of its parent.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from honeytrace._context import Current
 from honeytrace._diagnostics import guard
-from honeytrace._event import Event
+from honeytrace._event import Submit
 from honeytrace._snapshot import Snapshotter
 from honeytrace.exceptions import TraceError
 from honeytrace.protocols import Sampler
@@ -24,7 +25,23 @@ from honeytrace.protocols import Sampler
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["OBJECT_FIELDS", "Plan", "Recorder", "Span", "add", "encode", "encode_extra", "check_fields", "live", "pieces", "submit_update"]
+__all__ = [
+    "OBJECT_FIELDS",
+    "RESULT",
+    "Call",
+    "Extra",
+    "Plan",
+    "Recorder",
+    "Span",
+    "add",
+    "check_fields",
+    "encode",
+    "encode_extra",
+    "live",
+    "pieces",
+    "submit_update",
+    "unannounced",
+]
 
 OBJECT_FIELDS = ("metadata", "metrics", "feedback", "config", "user_properties")
 """The fields that enrichment merges into, key by key."""
@@ -32,11 +49,14 @@ OBJECT_FIELDS = ("metadata", "metrics", "feedback", "config", "user_properties")
 ENRICHABLE = (*OBJECT_FIELDS, "outputs", "error")
 """What may be added to a span."""
 
-Pieces = dict[str, dict[str, Any]]
-"""Field -> key -> encoded value."""
+live: dict[bytes, Plan | Extra] = {}
+"""Running spans, and sessions opened by hand, by event id."""
 
-live: dict[bytes, Span] = {}
-"""Running spans by event id; the one that opened a session by session id as well."""
+unannounced: dict[bytes, tuple[Plan, int, bytes]] = {}
+"""Sessions that a running root call opened and nobody has heard of: its plan, start (wall clock, ns) and inputs.
+
+A root call that has nothing below it, the usual case, is announced and completed by its own event.
+"""
 
 
 class Recorder:
@@ -55,7 +75,6 @@ class Recorder:
         "snapshot",
         "snapshotter",
         "source",
-        "source_name",
         "submit",
         "variable",
     )
@@ -65,7 +84,7 @@ class Recorder:
         *,
         variable: ContextVar[Current | None],
         snapshotter: Snapshotter,
-        submit: Callable[[Event], object],
+        submit: Submit,
         source: str,
         session_name: str | None = None,
         sampler: Sampler | None = None,
@@ -78,8 +97,7 @@ class Recorder:
         self.snapshot: Callable[[object], bytes] = snapshotter.__call__
         self.fields = snapshotter.fields
         self.submit = submit
-        self.source_name = source
-        self.source = b'"source":%b,' % snapshotter(source)
+        self.source = source
         self.session_name = session_name
         self.sampler = sampler
 
@@ -87,23 +105,11 @@ class Recorder:
 class Plan:
     """What every span of one place in the program has in common.
 
-    `head` opens the event's JSON, `tail` closes it in the usual case (nothing enriched, no error). `shape` and
-    `shape_result`, where set, replace the plain snapshot of inputs and result: what a decorator was told to leave
-    out, rewrite or hide. See _plan for the one that decorators make.
+    `head` opens the event's JSON, `tail` closes it in the usual case (nothing enriched, no error). A subclass may
+    reshape inputs and results: what a decorator was told to leave out, rewrite or hide (see _plan).
     """
 
-    __slots__ = (
-        "event_name",
-        "event_type",
-        "expected",
-        "fixed",
-        "head",
-        "head_for",
-        "reduce",
-        "shape",
-        "shape_result",
-        "tail",
-    )
+    __slots__ = ("event_name", "event_type", "expected", "fixed", "head", "prepared_for", "reduce", "simple_for", "tail")
 
     def __init__(
         self,
@@ -117,113 +123,123 @@ class Plan:
         self.fixed = {field: values for field, values in fixed.items() if values}
         self.expected = expected
         self.reduce: Callable[[list[Any]], object] | None = None
-        self.shape: Callable[[Recorder, dict[str, object]], bytes] | None = None
-        self.shape_result: Callable[[Recorder, object], dict[str, Any]] | None = None
         self.head = b""
         self.tail = b"}"
-        self.head_for: Recorder | None = None
+        self.prepared_for: Recorder | None = None
+        self.simple_for: Recorder | None = None
+        """The recorder under which a snapshot of plain inputs and results is all there is to do."""
 
     def prepare(self, recorder: Recorder) -> None:
         """Encode what does not change from call to call. Runs at the first call under each recorder."""
-        self.head = b'{"event_type":"%b","event_name":%b' % (
+        self.head = b'{"event_type":"%b","event_name":%b,"source":%b' % (
             self.event_type.encode(),
             recorder.snapshot(self.event_name),
+            recorder.snapshot(recorder.source),
         )
+        self.tail = b"}"
         if self.fixed:
-            extra = {field: pieces(recorder, values) for field, values in self.fixed.items()}
-            self.tail = b"," + orjson.dumps(extra)[1:]
-        else:
-            self.tail = b"}"
-        self.head_for = recorder
+            fixed = {field: pieces(recorder, values) for field, values in self.fixed.items()}
+            self.tail = b"," + orjson.dumps(fixed)[1:]
+        self.prepared_for = recorder
+        self.simple_for = recorder
+
+    def inputs(self, recorder: Recorder, values: dict[str, object]) -> bytes:
+        """Encode the inputs of a call, whatever they are."""
+        if self.prepared_for is not recorder:
+            self.prepare(recorder)
+        return recorder.fields(values)
+
+    def state(self, recorder: Recorder) -> Plan | Extra:
+        """What `live` holds of a span that starts: the plan if it is a simple one."""
+        return self if self.simple_for is recorder else Extra(self)
 
     def outputs(self, recorder: Recorder, result: object) -> dict[str, Any]:
-        """Encode a result key by key: a mapping's own keys, anything else under "result"."""
-        if self.shape_result is not None:
-            return self.shape_result(recorder, result)
+        """Encode a result key by key: a dict's own keys, anything else under "result"."""
         return pieces(recorder, result if isinstance(result, dict) else {"result": result})
 
 
-class Span:
-    """One running unit of work.
+class Extra:
+    """What was added to a running span, snapshotted: by field and key, and the error by itself."""
 
-    What is public here is safe to call at any time from any thread: after the span has finished, and when
-    tracing is off, it does nothing or becomes a later update of the event.
-    """
+    __slots__ = ("error", "fields", "plan")
 
-    __slots__ = (
-        "announced",
-        "clock",
-        "context",
-        "extra",
-        "id",
-        "inputs",
-        "parent_id_bytes",
-        "plan",
-        "recorder",
-        "session",
-        "started",
-        "token",
-    )
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.error: str | None = None
+        self.fields: dict[str, dict[str, Any]] = {}
+
+
+class Call(NamedTuple):
+    """One span that has started."""
 
     plan: Plan
     recorder: Recorder
-    id: bytes
     session: bytes
-    parent_id_bytes: bytes
-    started: int
-    """Monotonic nanoseconds."""
-    clock: int
+    id: bytes | None
+    """None: the session is not kept, and this was only to be made current."""
+    parent: bytes
+    anchor: int
+    """Wall clock minus monotonic clock, in ns; the same for all spans of a session."""
     inputs: bytes
-    context: Current
-    token: Token[Current | None] | None
-    extra: Pieces | None
-    announced: bool | None
-    """Whether the session this span opened has been announced; None if it opened none."""
+    token: Token[Current | None]
+    start: int
+    """Monotonic nanoseconds."""
+    root: bool
+    """Whether it opened its own session."""
+
+
+class Span:
+    """A running or finished span, by its ids.
+
+    Safe to use at any time and from any thread: after the span has finished, what is added becomes a later update of
+    its event.
+    """
+
+    __slots__ = ("_id", "_plan", "_recorder", "_session")
+
+    def __init__(self, recorder: Recorder | None, plan: Plan, session: bytes, id: bytes) -> None:
+        self._recorder = recorder
+        self._plan = plan
+        self._session = session
+        self._id = id
 
     def __repr__(self) -> str:
-        return f"<Span {self.event_name!r} {self.event_type} {self.event_id}>"
+        return f"<{type(self).__name__} {self.event_name!r} {self.event_type} {self.event_id or '(not recorded)'}>"
+
+    @property
+    def event_id(self) -> str:
+        """The event's id, a lower-case UUIDv4; empty if the span is not recorded."""
+        return self._id.decode()
+
+    @property
+    def session_id(self) -> str:
+        """The id of the session this span belongs to; empty if the span is not recorded."""
+        return self._session.decode()
+
+    @property
+    def event_name(self) -> str:
+        """The name the event has."""
+        return self._plan.event_name
+
+    @property
+    def event_type(self) -> str:
+        """chain, model, tool or session."""
+        return self._plan.event_type
 
     def enrich(self, **fields: object) -> Self:
         """Add to the event: metadata, metrics, feedback, config, user_properties (objects, merged), outputs, error.
 
-        After the span has finished this becomes a later update of the event. Returns itself.
+        Returns the span itself.
 
         Raises:
             TraceError: a field with another name.
         """
         check_fields(fields)
-        if self.id and self.context[2]:
+        if self._recorder is not None and self._id:
             with guard("enriching a span"):
-                if live.get(self.id) is self:
-                    add(self, fields)
-                else:
-                    submit_update(self.recorder, self.id, fields)
+                if not add(self._recorder, self._id, fields):
+                    submit_update(self._recorder, self._id, fields)
         return self
-
-    @property
-    def event_id(self) -> str:
-        """The event's id: lower-case UUIDv4."""
-        return self.id.decode()
-
-    @property
-    def session_id(self) -> str:
-        """The id of the session this span belongs to."""
-        return self.session.decode()
-
-    @property
-    def parent_id(self) -> str:
-        """The id of the parent event, or of the session for a top-level span."""
-        return self.parent_id_bytes.decode()
-
-    @property
-    def event_name(self) -> str:
-        """The name the event will have."""
-        return self.plan.event_name
-
-    @property
-    def event_type(self) -> str:
-        """chain, model, tool or session."""
-        return self.plan.event_type
 
 
 def check_fields(fields: Mapping[str, object], allowed: tuple[str, ...] = ENRICHABLE) -> None:
@@ -247,84 +263,74 @@ def pieces(recorder: Recorder, values: object) -> dict[str, Any]:
 
 # Numbers are written in microseconds with an exponent: 1763940000123123e-3 is the JSON number of milliseconds
 # 1763940000123.123. One integer costs half of the two that a decimal point needs.
-_RESULT = (
-    b'%b,"event_id":"%b","session_id":"%b","parent_id":"%b",%b"start_time":%de-3,"end_time":%de-3,'
+RESULT = (
+    b'%b,"event_id":"%b","session_id":"%b","parent_id":"%b","start_time":%de-3,"end_time":%de-3,'
     b'"duration":%de-3,"inputs":%b,"outputs":{"result":%b}%b'
 )
-_OBJECT = _RESULT.replace(b'{"result":%b}', b"%b")
-_OPEN = _RESULT[: _RESULT.index(b',"outputs"')]
+"""An event with nothing but inputs and a result, to be filled in with % (the doors do so themselves)."""
+
+_OBJECT = RESULT.replace(b'{"result":%b}', b"%b")
+_OPEN = RESULT[: RESULT.index(b',"outputs"')]
 
 
-def encode(span: Span, ended: int, result: object) -> bytes:
-    """Encode the event of a call that returned, with nothing else to say. The path nearly every call takes."""
-    plan, recorder = span.plan, span.recorder
-    start = (span.started + span.clock) // 1000
-    end = (ended + span.clock) // 1000
-    return (_OBJECT if isinstance(result, dict) else _RESULT) % (
-        plan.head,
-        span.id,
-        span.session,
-        span.parent_id_bytes,
-        recorder.source,
-        start,
-        end,
-        end - start,
-        span.inputs,
-        recorder.snapshot(result),
-        plan.tail,
-    )
+def encode(call: Call, ended: int, result: object) -> bytes:
+    """Encode the event of a call that returned, with nothing else to say."""
+    start, end = (call.start + call.anchor) // 1000, (ended + call.anchor) // 1000
+    form = _OBJECT if isinstance(result, dict) else RESULT
+    outputs = call.recorder.snapshot(result)
+    return form % (
+        call.plan.head, call.id, call.session, call.parent, start, end, end - start, call.inputs, outputs, call.plan.tail
+    )  # fmt: skip
 
 
-def encode_extra(span: Span, ended: int, outputs: dict[str, Any] | None, error: str | None) -> bytes:
-    """Encode an event with enrichment, an error, or outputs that are encoded already."""
-    plan, recorder = span.plan, span.recorder
-    start = (span.started + span.clock) // 1000
-    end = (ended + span.clock) // 1000
-    opened = _OPEN % (
-        plan.head,
-        span.id,
-        span.session,
-        span.parent_id_bytes,
-        recorder.source,
-        start,
-        end,
-        end - start,
-        span.inputs,
-    )
+def encode_extra(
+    call: Call,
+    ended: int,
+    extra: Extra,
+    outputs: dict[str, Any] | None = None,
+    error: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Encode an event with enrichment, an error, or metadata of its own. Outputs and metadata are encoded already."""
+    plan, recorder = call.plan, call.recorder
+    start, end = (call.start + call.anchor) // 1000, (ended + call.anchor) // 1000
+    opened = _OPEN % (plan.head, call.id, call.session, call.parent, start, end, end - start, call.inputs)
     rest: dict[str, Any] = {}
-    extra = span.extra or {}
-    enriched = extra.get("outputs")
+    enriched = extra.fields.get("outputs")
     if outputs is not None or enriched is not None:
         rest["outputs"] = {**(outputs or {}), **(enriched or {})}
+    error = error if error is not None else extra.error
     if error is not None:
         rest["error"] = error
-    elif "error" in extra:
-        rest["error"] = extra["error"]["error"]
     for field in OBJECT_FIELDS:
         fixed = plan.fixed.get(field)
-        merged = {**(pieces(recorder, fixed) if fixed else {}), **extra.get(field, {})}
+        own = metadata if field == "metadata" and metadata else {}
+        merged = {**(pieces(recorder, fixed) if fixed else {}), **own, **extra.fields.get(field, {})}
         if merged:
             rest[field] = merged
     return opened + b"," + orjson.dumps(rest)[1:] if rest else opened + b"}"
 
 
-def add(span: Span, fields: Mapping[str, object]) -> None:
-    """Snapshot what a caller adds to a running span. Later values of a key win."""
-    extra = span.extra
-    if extra is None:
-        extra = span.extra = {}
+def add(recorder: Recorder, id: bytes, fields: Mapping[str, object]) -> bool:
+    """Snapshot what a caller adds to a running span; False if it is not running. Later values of a key win."""
+    state = live.get(id)
+    if state is None:
+        return False
+    if isinstance(state, Plan):
+        if state.event_type == "session":
+            return False
+        state = live[id] = Extra(state)
     for field, values in fields.items():
-        if values is None:
-            continue
-        if field == "error":
-            text = orjson.loads(span.recorder.snapshot(values))
-            extra["error"] = {"error": text if isinstance(text, str) else str(text)}
-        else:
-            extra.setdefault(field, {}).update(pieces(span.recorder, values))
+        if field == "error" and values is not None:
+            text = orjson.loads(recorder.snapshot(values))
+            state.error = text if isinstance(text, str) else str(text)
+        elif values is not None:
+            state.fields.setdefault(field, {}).update(pieces(recorder, values))
+    return True
 
 
 def submit_update(
-    recorder: Recorder, event_id: bytes, fields: Mapping[str, object], encoded: Mapping[str, Any] | None = None
+    recorder: Recorder, id: bytes, fields: Mapping[str, object], encoded: Mapping[str, Any] | None = None
 ) -> None:
     """Submit a change of an event or session that has been submitted before.
 
@@ -333,7 +339,7 @@ def submit_update(
     changes: dict[str, Any] = dict(encoded or {})
     for field, values in fields.items():
         if values is not None:
-            target, values = ("metadata", {"error": values}) if field == "error" else (field, values)
-            changes.setdefault(target, {}).update(pieces(recorder, values))
+            target, content = ("metadata", {"error": values}) if field == "error" else (field, values)
+            changes.setdefault(target, {}).update(pieces(recorder, content))
     if changes:
-        recorder.submit(Event("update", event_id, orjson.dumps(changes), time_ns()))
+        recorder.submit("update", id, orjson.dumps(changes), time_ns())

@@ -14,12 +14,12 @@ from typing import Any
 
 import orjson
 
-from honeytrace._bookkeeping import begin, finish_with, leave
+from honeytrace._bookkeeping import finish_with, leave
 from honeytrace._context import Current, restore
 from honeytrace._diagnostics import failed
-from honeytrace._span import Plan, Recorder, Span, pieces
+from honeytrace._span import Call, Recorder, pieces
 
-__all__ = ["KEPT", "Stream", "begin_stream", "fail_stream", "finish_stream", "unhooked"]
+__all__ = ["KEPT", "Stream", "fail_stream", "finish_stream", "unhooked"]
 
 KEPT = 512
 """How many chunks are kept at the beginning, and how many at the end."""
@@ -44,16 +44,16 @@ class _Frozen(bytes):
 class Stream:
     """The running record of one iteration of a generator."""
 
-    __slots__ = ("atoms", "first", "freeze", "head", "keep", "span", "tail")
+    __slots__ = ("atoms", "call", "first", "freeze", "head", "keep", "tail")
 
-    def __init__(self, span: Span) -> None:
-        self.span = span
+    def __init__(self, call: Call) -> None:
+        self.call = call
         self.head: list[Any] = []
         self.tail: deque[Any] = deque(maxlen=KEPT)
         self.first: int | None = None
         self.keep: Callable[[Any], object] = self.head.append
-        self.atoms: Any = _ATOMS if span.plan.reduce is None else _Everything()
-        snapshot = span.recorder.snapshot
+        self.atoms: Any = _ATOMS if call.plan.reduce is None else _Everything()
+        snapshot = call.recorder.snapshot
         self.freeze: Callable[[object], _Frozen] = lambda chunk: _Frozen(snapshot(chunk))
 
     def mark(self, count: int, now: int) -> tuple[int, Callable[[Any], object]]:
@@ -67,37 +67,34 @@ class Stream:
             return -1, self.keep
         return min(count * 2, KEPT), self.keep
 
-    def leave(self, token: Token[Current | None], mine: Current | None) -> None:
-        """Take back the context where the token is refused. Rare: see _context.restore."""
-        if mine is not None:
-            restore(self.span.recorder.variable, token, mine)
+    def context(self) -> Current | None:
+        """What is current inside the body, taken while the span's start still holds; leaves the span."""
+        here = self.call.recorder.get()
+        leave(self.call)
+        return here
 
-
-def begin_stream(plan: Plan, recorder: Recorder, values: dict[str, object]) -> Stream | None:
-    """Start the span of a generator at its first step. It is current only during steps."""
-    span = begin(plan, recorder, values)
-    if span is None:
-        return None
-    leave(span)
-    return Stream(span)
+    def leave(self, token: Token[Current | None]) -> None:
+        """Take back the context of a step where the token is refused."""
+        restore(self.call.recorder.variable, token, self.call.session, self.call.id)
 
 
 def finish_stream(stream: Stream, count: int, active: int, value: object, thrown: object) -> None:
     """Finish after the generator returned; `thrown` is what its consumer threw in last."""
     try:
         closed = isinstance(thrown, GeneratorExit)
-        finish_with(stream.span, _outputs(stream, count, value), metadata=_metadata(stream, count, active, closed))
+        finish_with(stream.call, _outputs(stream, count, value), metadata=_metadata(stream, count, active, closed))
     except Exception as problem:
         failed("finishing a generator's span", problem)
 
 
-def fail_stream(stream: Stream, count: int, active: int, thrown: object) -> None:
-    """Finish with the exception that is being handled: closed if it is the consumer's own GeneratorExit."""
-    error = sys.exc_info()[1]
+def fail_stream(
+    stream: Stream, count: int, active: int, thrown: object, error: BaseException | None
+) -> None:
+    """Finish with the exception that ended it: closed if that is the consumer's own GeneratorExit."""
     try:
         closed = isinstance(error, GeneratorExit) and error is thrown
         finish_with(
-            stream.span,
+            stream.call,
             _outputs(stream, count, None),
             error=None if closed else error,
             metadata=_metadata(stream, count, active, closed),
@@ -109,7 +106,7 @@ def fail_stream(stream: Stream, count: int, active: int, thrown: object) -> None
 def _metadata(stream: Stream, count: int, active: int, closed: bool) -> dict[str, object]:
     metadata: dict[str, object] = {"chunks": count, "active_ms": active / 1e6}
     if stream.first is not None:
-        metadata["time_to_first_token_ms"] = (stream.first - stream.span.started) / 1e6
+        metadata["time_to_first_token_ms"] = (stream.first - stream.call.start) / 1e6
     if closed:
         metadata["outcome"] = "closed"
     return metadata
@@ -117,17 +114,16 @@ def _metadata(stream: Stream, count: int, active: int, closed: bool) -> dict[str
 
 def _outputs(stream: Stream, count: int, value: object) -> dict[str, Any]:
     """The chunks joined by the reducer, or as a list."""
-    span, recorder = stream.span, stream.span.recorder
+    plan, recorder = stream.call.plan, stream.call.recorder
     head, tail = stream.head, list(stream.tail)
     left_out = count - len(head) - len(tail)
-    plan = span.plan
     outputs: dict[str, Any] | None = None
     if plan.reduce is not None:
         try:
             outputs = plan.outputs(recorder, plan.reduce([*head, *tail]))
         except Exception as error:
             outputs = {"result": f"reduce raised {type(error).__name__}; {count} chunks"}
-    elif plan.shape_result is not None:
+    elif plan.simple_for is not recorder:
         outputs = plan.outputs(recorder, [*head, *tail])
     else:
         note = [f"... {left_out} chunks left out ..."] if left_out > 0 else []

@@ -18,11 +18,11 @@ import orjson
 
 from honeytrace._blocks import Session, SpanBlock
 from honeytrace._bookkeeping import announce
-from honeytrace._context import NOTHING_KEPT, Current, new_variable, restore
+from honeytrace._context import NOTHING_KEPT, Current, leave, new_variable
 from honeytrace._diagnostics import guard, warn_once
-from honeytrace._event import Event, resolve_event_type
+from honeytrace._event import resolve_event_type
 from honeytrace._ids import is_id, new_id
-from honeytrace._span import OBJECT_FIELDS, Plan, Recorder, Span, check_fields, live, pieces, submit_update
+from honeytrace._span import OBJECT_FIELDS, Extra, Plan, Recorder, Span, add, check_fields, live, pieces, submit_update
 from honeytrace.exceptions import ConfigError, TraceError
 
 __all__ = ["CurrentSession", "RecordingTracer", "Suppression"]
@@ -43,7 +43,7 @@ class Suppression:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        restore(self._tracer.variable, self._tokens.pop(), NOTHING_KEPT)
+        leave(self._tracer.variable, self._tokens.pop(), NOTHING_KEPT)
 
     async def __aenter__(self) -> None:
         self.__enter__()
@@ -63,7 +63,9 @@ class CurrentSession:
 
     def enrich(self, **fields: object) -> None:
         """Add to the session; see enrich_session."""
-        self._tracer.update_session(self.session_id.encode(), fields)
+        recorder = self._tracer.recorder
+        if recorder is not None:
+            self._tracer.update_session(recorder, self.session_id.encode(), fields)
 
 
 class RecordingTracer:
@@ -121,7 +123,10 @@ class RecordingTracer:
         current = self.variable.get()
         if current is None or not current[2] or current[0] == current[1]:
             return None
-        return live.get(current[1])
+        state = live.get(current[1])
+        if state is None:
+            return None
+        return Span(self.recorder, state.plan if isinstance(state, Extra) else state, current[0], current[1])
 
     def current_session(self) -> CurrentSession | None:
         """The current session, if there is one in this context."""
@@ -145,10 +150,9 @@ class RecordingTracer:
             if current is None:
                 warn_once("enrich_span", "enrich_span() was called outside any span; nothing was recorded")
                 return
-            span = live.get(current[1])
-            if span is not None:
-                span.enrich(**fields)
-            else:
+            if current[0] == current[1] and current[1] in live:
+                self.update_session(recorder, current[0], fields)
+            elif not add(recorder, current[1], fields):
                 submit_update(recorder, current[1], fields)
 
     def enrich_session(self, **fields: object) -> None:
@@ -167,18 +171,13 @@ class RecordingTracer:
             if current is None:
                 warn_once("enrich_session", "enrich_session() was called outside any session; nothing was recorded")
                 return
-            self.update_session(current[0], fields)
+            self.update_session(recorder, current[0], fields)
 
-    def update_session(self, session: bytes, fields: Mapping[str, object]) -> None:
+    def update_session(self, recorder: Recorder, session: bytes, fields: Mapping[str, object]) -> None:
         """Submit a change of a session, its announcement first if that is still to come."""
         check_fields(fields)
-        recorder = self.recorder
-        if recorder is None:
-            return
         with guard("enriching a session"):
-            owner = live.get(session)
-            if owner is not None and owner.announced is False:
-                announce(owner)
+            announce(recorder, session)
             submit_update(recorder, session, fields)
 
     def update_event(self, event_id: str, **fields: object) -> None:
@@ -233,15 +232,13 @@ class RecordingTracer:
             end = max(start, end)
             event_id = new_id()
             session, parent = (current[0], current[1]) if current is not None else (new_id(),) * 2
-            text = b'{"event_type":"%b","event_name":%b,"event_id":"%b","session_id":"%b","parent_id":"%b",%b' % (
-                kind.encode(),
-                recorder.snapshot(str(name)),
-                event_id,
-                session,
-                parent,
-                recorder.source,
-            )
             rest: dict[str, Any] = {
+                "event_type": kind,
+                "event_name": orjson.Fragment(recorder.snapshot(str(name))),
+                "source": orjson.Fragment(recorder.snapshot(recorder.source)),
+                "event_id": event_id.decode(),
+                "session_id": session.decode(),
+                "parent_id": parent.decode(),
                 "start_time": orjson.Fragment(b"%de-3" % start),
                 "end_time": orjson.Fragment(b"%de-3" % end),
                 "duration": orjson.Fragment(b"%de-3" % (end - start)),
@@ -253,11 +250,8 @@ class RecordingTracer:
                 rest["error"] = orjson.Fragment(recorder.snapshot(str(error)))
             given = zip(OBJECT_FIELDS, (metadata, metrics, feedback, config, user_properties))
             rest.update({field: pieces(recorder, values) for field, values in given if values})
-            record = Event("event" if current else "root", event_id, text + orjson.dumps(rest)[1:], start * 1000)
-            owner = live.get(session)
-            if owner is not None and owner.announced is False:
-                announce(owner)
-            recorder.submit(record)
+            announce(recorder, session)
+            recorder.submit("event" if current else "root", event_id, orjson.dumps(rest), start * 1000)
             return event_id.decode()
         return None
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from honeytrace._context import Current, restore, variables
+from honeytrace._context import Current, leave, variables
 from honeytrace._ids import is_id
 
 if TYPE_CHECKING:
@@ -41,12 +41,9 @@ def propagate(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         finally:
             for variable, token, current in reversed(tokens):
-                restore(variable, token, current or _NOTHING)
+                leave(variable, token, current)
 
     return carrying
-
-
-_NOTHING: Current = (b"", b"", False, 0)
 
 
 class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
@@ -68,7 +65,7 @@ def inject(tracer: RecordingTracer, headers: MutableMapping[str, str]) -> None:
         return
     session, event = current[0].decode(), current[1].decode()
     members = [part for part in headers.get("baggage", "").split(",") if part.strip()]
-    ours = {"session_id": session, "parent_id": event, "source": _quote(recorder.source_name)}
+    ours = {"session_id": session, "parent_id": event, "source": _quote(recorder.source)}
     kept = [part for part in members if part.partition("=")[0].strip() not in ours]
     headers["baggage"] = ",".join([*kept, *(f"{name}={value}" for name, value in ours.items())])
     headers["traceparent"] = f"00-{session.replace('-', '')}-{event.replace('-', '')[16:]}-01"
@@ -119,7 +116,7 @@ class Attachment:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._current is not None:
-            restore(self._tracer.variable, self._tokens.pop(), self._current)
+            leave(self._tracer.variable, self._tokens.pop(), self._current)
 
     async def __aenter__(self) -> None:
         self.__enter__()

@@ -22,10 +22,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, overload
 
-from honeytrace._event import FIELDS, Event, expand
+from honeytrace._event import FIELDS, Event, Kind, expand
 from honeytrace._lifecycle import Tracer, default_tracer
 from honeytrace._snapshot import Limits, Snapshotter
-from honeytrace._span import OBJECT_FIELDS, Recorder, Span, live
+from honeytrace._span import OBJECT_FIELDS, Extra, Plan, Recorder, live
 from honeytrace.protocols import Redactor, Sampler
 from honeytrace.redaction import redactor_from
 
@@ -70,6 +70,7 @@ class Traces(Sequence[CapturedEvent]):
 
     def __init__(self) -> None:
         self._records: list[Event] = []
+        self._open = frozenset(live)
 
     @property
     def records(self) -> list[Event]:
@@ -137,12 +138,12 @@ class Traces(Sequence[CapturedEvent]):
         """Forget what was captured so far."""
         self._records.clear()
 
-    def open_spans(self) -> list[Span]:
+    def open_spans(self) -> list[Plan]:
         """Spans that were started since the capture began and have not finished."""
-        return list({id(span): span for span in live.values() if span.recorder.submit == self._submit}.values())
+        return [state.plan if isinstance(state, Extra) else state for id, state in live.items() if id not in self._open]
 
-    def _submit(self, event: Event) -> None:
-        self._records.append(event)
+    def _submit(self, kind: Kind, id: bytes, body: bytes, time_ns: int) -> None:
+        self._records.append(Event(kind, id, body, time_ns))
 
 
 class capture:  # noqa: N801 - reads as a statement
