@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, update_wrapper
 from itertools import count
-from time import perf_counter_ns, time_ns
+from time import perf_counter_ns
 from types import FunctionType
 from typing import Any
 
@@ -24,7 +24,7 @@ from honeytrace._bookkeeping import announce, fail, finish_late, finish_simple, 
 from honeytrace._diagnostics import failed
 from honeytrace._ids import new_id, take
 from honeytrace._snapshot import SCALARS
-from honeytrace._span import RESULT, Call, Plan, Recorder, live, unannounced
+from honeytrace._span import Call, Plan, Recorder, live, unannounced
 from honeytrace._stream import Stream, fail_stream, finish_stream, unhooked
 
 __all__ = ["Parameters", "begin", "build", "build_for_proxy", "parameters_of"]
@@ -36,13 +36,12 @@ _START = """\
 $token = None
 if $recorder is not None:
     try:
-        $current = $recorder.get()
+        $current = $get()
         if $current is None:
             try:
                 $session = $parent = $take()
             except $IndexError:
                 $session = $parent = $new_id()
-            $anchor = $wall() - $clock()
             $root = True
             $kept = $recorder.sampler is None or $keeps($recorder, $session)
         else:
@@ -56,12 +55,14 @@ if $recorder is not None:
             {encode}
             $start = $clock()
             if $root:
+                $anchor = $recorder.anchor if $start < $recorder.anchor_until else $recorder.new_anchor($start)
                 $unannounced[$session] = ($plan, $start + $anchor, $inputs)
-            $token = $recorder.set(($session, $id, True, $anchor))
+            $token = $set(($session, $id, True, $anchor))
         elif $root:
-            $id = $start = None
+            $id = None
+            $start = $anchor = 0
             $inputs = b""
-            $token = $recorder.set(($session, $session, False, 0))
+            $token = $set(($session, $session, False, 0))
     except $RecursionError:
         pass
     except $Exception as $error:
@@ -102,11 +103,11 @@ _CALL = """\
         try:
             $end = $clock()
             try:
-                $recorder.reset($token)
+                $reset($token)
             except ($ValueError, $RuntimeError):
                 $leave($Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root))
             $state = $live.pop($id, None)
-            if $state is $plan and ($type($result) in $scalars or $type($result) is $str and $len($result) < 250):
+            if $state is $plan and ($type($result) is $str and $len($result) < 250 or $type($result) in $scalars):
                 try:
                     $out = $dumps($result)
                 except $TypeError:
@@ -114,7 +115,7 @@ _CALL = """\
                 $time = $start + $anchor
                 $start = $time // 1000
                 $end = ($end + $anchor) // 1000
-                $out = $RESULT % ($plan.head, $id, $session, $parent, $start, $end, $end - $start, $inputs, $out, $plan.tail)
+                $out = $plan.form % ($id, $session, $parent, $start, $end, $end - $start, $inputs, $out)
                 if $root:
                     if $recorder.session_name is None and $unannounced.pop($session, None):
                         $recorder.submit("root", $id, $out, $time)
@@ -154,21 +155,20 @@ _STREAM = """\
     $here = $stream.context()
     try:
         $inner = $wrapped({arguments})
-        $enter, $current, $leave = $recorder.set, $recorder.get, $recorder.reset
         $keep, $atoms, $freeze = $stream.keep, $stream.atoms, $stream.freeze
         $step = {first}
         $sent = None
         while True:
-            $token = $enter($here)
+            $token = $set($here)
             $began = $clock()
             try:
                 $item = {await_}$step($sent)
             finally:
                 $now = $clock()
                 $active += $now - $began
-                $here = $current()
+                $here = $get()
                 try:
-                    $leave($token)
+                    $reset($token)
                 except $ValueError:
                     $stream.leave($token)
             if $count == $mark:
@@ -221,7 +221,6 @@ _GIVEN: dict[str, object] = {
     "Call": Call,
     "Exception": Exception,
     "IndexError": IndexError,
-    "RESULT": RESULT,
     "RecursionError": RecursionError,
     "RuntimeError": RuntimeError,
     "StopAsyncIteration": StopAsyncIteration,
@@ -251,7 +250,6 @@ _GIVEN: dict[str, object] = {
     "type": type,
     "unannounced": unannounced,
     "unhooked": unhooked,
-    "wall": time_ns,
 }
 """What the doors reach without a global: their globals are those of the function they stand in front of."""
 
@@ -329,7 +327,7 @@ def _encode(names: Sequence[str], first: str | None, is_method: bool) -> str:
 
 def _plain(names: Sequence[str]) -> str:
     """Write the test whether values may go to orjson as they are: no size, no secret, no type to think about."""
-    tests = [f"($type({name}) in $scalars or $type({name}) is $str and $len({name}) < 250)" for name in names]
+    tests = [f"($type({name}) is $str and $len({name}) < 250 or $type({name}) in $scalars)" for name in names]
     return " and ".join(tests) or "True"
 
 
@@ -362,8 +360,17 @@ def _source(parameters: Parameters, flags: int, encode: str, arguments: str, pre
         delegate=delegate.format(arguments=arguments),
         **words,
     )
-    given = ", ".join(f"${name}" for name in (*_GIVEN, "tracer", "plan", "wrapped", "receives", "kinds"))
+    given = ", ".join(f"${name}" for name in (*_GIVEN, *_BOUND))
     return f"def make({given}):\n{_indent(body, 1)}\n    return door\n".replace("$", prefix)
+
+
+_BOUND = ("get", "set", "reset", "tracer", "plan", "wrapped", "receives", "kinds")
+
+
+def _bound(tracer: Any, *others: object) -> tuple[object, ...]:
+    """The free names that differ from door to door, in the order of _BOUND."""
+    variable = tracer.variable
+    return (variable.get, variable.set, variable.reset, tracer, *others)
 
 
 @lru_cache(maxsize=512)
@@ -402,8 +409,7 @@ def build(
     is_method = "." in function.__qualname__.rpartition("<locals>")[2]
     encode = _encode(shown, parameters.first, is_method)
     source = _source(parameters, function.__code__.co_flags, encode, parameters.arguments(), prefix)
-    given = {**_GIVEN, "tracer": tracer, "plan": plan, "wrapped": function, "receives": receives, "kinds": kinds}
-    made = _factory(source)(*given.values())
+    made = _factory(source)(*_GIVEN.values(), *_bound(tracer, plan, function, receives, kinds))
     code = made.__code__.replace(co_name=function.__code__.co_name)
     if sys.version_info >= (3, 11):
         code = code.replace(co_qualname=function.__code__.co_qualname)
@@ -418,8 +424,7 @@ def build_for_proxy(flags: int, *, tracer: object, plan: object) -> FunctionType
     parameters = Parameters(positional=("$wrapped", "$instance", "$args", "$kwargs"))
     encode = _ENCODE.format(plain="False", values="$plan.bind($instance, $args, $kwargs)").lstrip()
     source = _source(parameters, flags, encode, "*$args, **$kwargs", "_ht_")
-    given = {**_GIVEN, "tracer": tracer, "plan": plan, "wrapped": None, "receives": None, "kinds": None}
-    return _factory(source)(*given.values())
+    return _factory(source)(*_GIVEN.values(), *_bound(tracer, plan, None, None, None))
 
 
 _Begin = Callable[["Plan", "Recorder", bytes], "Call | None"]
@@ -429,7 +434,8 @@ def _compile_begin() -> _Begin:
     """Make the function that starts a span whose inputs are encoded already, from the same text as the doors."""
     start = _START.format(encode="$live[$id] = $plan.state($recorder)")
     made = "$Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)"
-    body = f"def door($plan, $recorder, $inputs):\n{_indent(start, 1)}\n    return None if $token is None else {made}\n"
+    variable = "$get, $set = $recorder.get, $recorder.set"
+    body = f"def door($plan, $recorder, $inputs):\n    {variable}\n{_indent(start, 1)}\n    return None if $token is None else {made}\n"
     given = ", ".join(f"${name}" for name in _GIVEN)
     source = f"def make({given}):\n{_indent(body, 1)}\n    return door\n".replace("$", "_ht_")
     begin: Any = _factory(source)(*_GIVEN.values())

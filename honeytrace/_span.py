@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
-from time import time_ns
+from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OBJECT_FIELDS",
-    "RESULT",
     "Call",
     "Extra",
     "Plan",
@@ -66,6 +65,8 @@ class Recorder:
     """
 
     __slots__ = (
+        "anchor",
+        "anchor_until",
         "fields",
         "get",
         "reset",
@@ -100,16 +101,24 @@ class Recorder:
         self.source = source
         self.session_name = session_name
         self.sampler = sampler
+        self.anchor = self.anchor_until = 0
+
+    def new_anchor(self, now: int) -> int:
+        """Compare wall clock and monotonic clock again: at most once a second, where a session starts."""
+        self.anchor = time_ns() - perf_counter_ns()
+        self.anchor_until = now + 1_000_000_000
+        return self.anchor
 
 
 class Plan:
     """What every span of one place in the program has in common.
 
-    `head` opens the event's JSON, `tail` closes it in the usual case (nothing enriched, no error). A subclass may
+    `head` opens the event's JSON, `tail` closes it in the usual case (nothing enriched, no error), and `form` is the
+    whole of that case, to be filled in with %. A subclass may
     reshape inputs and results: what a decorator was told to leave out, rewrite or hide (see _plan).
     """
 
-    __slots__ = ("event_name", "event_type", "expected", "fixed", "head", "prepared_for", "reduce", "simple_for", "tail")
+    __slots__ = ("event_name", "event_type", "expected", "fixed", "form", "head", "prepared_for", "reduce", "simple_for", "tail")
 
     def __init__(
         self,
@@ -123,7 +132,7 @@ class Plan:
         self.fixed = {field: values for field, values in fixed.items() if values}
         self.expected = expected
         self.reduce: Callable[[list[Any]], object] | None = None
-        self.head = b""
+        self.head = self.form = b""
         self.tail = b"}"
         self.prepared_for: Recorder | None = None
         self.simple_for: Recorder | None = None
@@ -140,6 +149,8 @@ class Plan:
         if self.fixed:
             fixed = {field: pieces(recorder, values) for field, values in self.fixed.items()}
             self.tail = b"," + orjson.dumps(fixed)[1:]
+        head, tail = self.head.replace(b"%", b"%%"), self.tail.replace(b"%", b"%%")
+        self.form = head + _RESULT + tail
         self.prepared_for = recorder
         self.simple_for = recorder
 
@@ -263,24 +274,20 @@ def pieces(recorder: Recorder, values: object) -> dict[str, Any]:
 
 # Numbers are written in microseconds with an exponent: 1763940000123123e-3 is the JSON number of milliseconds
 # 1763940000123.123. One integer costs half of the two that a decimal point needs.
-RESULT = (
-    b'%b,"event_id":"%b","session_id":"%b","parent_id":"%b","start_time":%de-3,"end_time":%de-3,'
-    b'"duration":%de-3,"inputs":%b,"outputs":{"result":%b}%b'
+_OPEN = (
+    b',"event_id":"%b","session_id":"%b","parent_id":"%b","start_time":%de-3,"end_time":%de-3,"duration":%de-3,"inputs":%b'
 )
-"""An event with nothing but inputs and a result, to be filled in with % (the doors do so themselves)."""
-
-_OBJECT = RESULT.replace(b'{"result":%b}', b"%b")
-_OPEN = RESULT[: RESULT.index(b',"outputs"')]
+_RESULT = _OPEN + b',"outputs":{"result":%b}'
 
 
 def encode(call: Call, ended: int, result: object) -> bytes:
     """Encode the event of a call that returned, with nothing else to say."""
     start, end = (call.start + call.anchor) // 1000, (ended + call.anchor) // 1000
-    form = _OBJECT if isinstance(result, dict) else RESULT
     outputs = call.recorder.snapshot(result)
-    return form % (
-        call.plan.head, call.id, call.session, call.parent, start, end, end - start, call.inputs, outputs, call.plan.tail
-    )  # fmt: skip
+    filled = (call.id, call.session, call.parent, start, end, end - start, call.inputs)
+    if isinstance(result, dict):
+        return b'%b%b,"outputs":%b%b' % (call.plan.head, _OPEN % filled, outputs, call.plan.tail)
+    return call.plan.form % (*filled, outputs)
 
 
 def encode_extra(
@@ -294,7 +301,7 @@ def encode_extra(
     """Encode an event with enrichment, an error, or metadata of its own. Outputs and metadata are encoded already."""
     plan, recorder = call.plan, call.recorder
     start, end = (call.start + call.anchor) // 1000, (ended + call.anchor) // 1000
-    opened = _OPEN % (plan.head, call.id, call.session, call.parent, start, end, end - start, call.inputs)
+    opened = plan.head + _OPEN % (call.id, call.session, call.parent, start, end, end - start, call.inputs)
     rest: dict[str, Any] = {}
     enriched = extra.fields.get("outputs")
     if outputs is not None or enriched is not None:
