@@ -122,6 +122,7 @@ def test_a_throttle_says_yes_first_and_then_once_per_interval() -> None:
     assert [throttle.due(now) for now in (5, 6, 64.9, 65, 66, 200)] == [True, False, False, True, False, True]
 
 
+@pytest.mark.internal_failure_expected
 def test_a_logging_handler_that_raises_does_not_reach_the_caller() -> None:
     class Broken(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

@@ -170,6 +170,7 @@ def test_a_stream_in_another_encoding_gets_what_it_can_take():
     assert b"\xe9" in raw.getvalue()
 
 
+@pytest.mark.internal_failure_expected
 def test_a_body_that_cannot_be_read_does_not_keep_others_from_being_printed(exporter, stream):
     exporter.export([Event("event", b"x", b"{", 0), event("a")], 0)
     assert new_lines(stream)[-1] == "  tool  a"
