@@ -1,0 +1,92 @@
+"""An exception as text: type and message, and a traceback that stays short however deep the stack was.
+
+Invariant: the cost depends on the frames kept, not on those there are; neither function raises.
+"""
+
+from __future__ import annotations
+
+from linecache import getline
+from types import FrameType, TracebackType
+
+from honeytrace._kinds import type_name
+
+__all__ = ["describe_error", "format_traceback"]
+
+_MESSAGE = 2_000
+_CHARACTERS = 8_000
+_HEAD, _TAIL = 8, 16
+_FRAMES = 5_000
+_LINE = 200
+_CAUSES = 3
+
+
+def describe_error(error: BaseException) -> str:
+    """Say "TypeName: message" in at most some 2,000 characters; never empty."""
+    try:
+        message = str.__str__(str(error))
+    except Exception as failure:
+        message = f"<its __str__ raised {type_name(failure)}>"
+    if len(message) > _MESSAGE:
+        message = f"{message[:_MESSAGE]} … [{len(message)} characters]"
+    text = f"{type_name(error)}: {message}" if message else type_name(error)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def format_traceback(error: BaseException) -> str:
+    """Format the first and last frames, oldest first, then up to two causes; about 8,000 characters."""
+    parts: list[str] = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    reason = ""
+    while current is not None and id(current) not in seen and len(seen) < _CAUSES:
+        seen.add(id(current))
+        try:
+            parts.append(reason + _one(current))
+        except Exception as failure:  # the stack may be full, a source file unreadable
+            parts.append(f"{reason}<traceback lost: {type_name(failure)}>")
+        if current.__cause__ is not None:
+            current, reason = current.__cause__, "caused by:\n"
+        elif not current.__suppress_context__:
+            current, reason = current.__context__, "raised while handling:\n"
+        else:
+            current = None
+    return _bounded("\n".join(parts))
+
+
+def _one(error: BaseException) -> str:
+    frames, left_out = _frames(error.__traceback__)
+    lines = [_describe_frame(frame, line) for frame, line in frames]
+    if left_out:
+        lines.insert(_HEAD, f"  … {left_out} frames left out …")
+    lines.append(_bounded(describe_error(error), 1_000))
+    return "\n".join(lines)
+
+
+def _frames(traceback: TracebackType | None) -> tuple[list[tuple[FrameType, int]], str]:
+    head: list[tuple[FrameType, int]] = []
+    tail: list[tuple[FrameType, int]] = []
+    count = 0
+    while traceback is not None and count < _FRAMES:
+        count += 1
+        if len(head) < _HEAD:
+            head.append((traceback.tb_frame, traceback.tb_lineno or 0))
+        else:
+            tail.append((traceback.tb_frame, traceback.tb_lineno or 0))
+        traceback = traceback.tb_next
+    missing = max(0, len(tail) - _TAIL)
+    if not missing:
+        return head + tail, ""
+    return head + tail[-_TAIL:], f"{missing}{' or more' if traceback is not None else ''}"
+
+
+def _describe_frame(frame: FrameType, line: int) -> str:
+    code = frame.f_code
+    source = getline(code.co_filename, line, frame.f_globals).strip()[:_LINE]
+    place = f'  File "{code.co_filename[-_LINE:]}", line {line}, in {code.co_name[:_LINE]}'
+    return f"{place}\n    {source}" if source else place
+
+
+def _bounded(text: str, size: int = _CHARACTERS) -> str:
+    if len(text) <= size:
+        return text
+    return f"{text[: size // 2]}\n  … {len(text) - size} characters left out …\n{text[-(size // 2) :]}"
