@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from honeytrace import _config, _ids
 from honeytrace._decorator import decorate
@@ -29,6 +29,9 @@ from honeytrace.protocols import Exporter, Redactor, Sampler
 from honeytrace.redaction import redactor_from
 from honeytrace.sampling import RateSampler
 
+if TYPE_CHECKING:
+    from functools import cached_property, partialmethod
+
 __all__ = ["Stats", "Tracer", "default_tracer"]
 
 EXIT_SECONDS = 2.5
@@ -38,12 +41,16 @@ _LATE_SECONDS = 0.5
 """How long a call may take that is traced when the end of the process has been flushed already."""
 
 F = TypeVar("F")
+C = TypeVar("C", bound=Callable[..., Any])
+D = TypeVar("D", bound="property | classmethod[Any, Any, Any] | cached_property[Any] | partialmethod[Any]")
 
 
 class Decorator(Protocol):
     """What `trace(...)` returns: gives back what it is given, type and all."""
 
-    def __call__(self, target: F, /) -> F: ...  # noqa: D102
+    def __call__(self, target: F, /) -> F:
+        """Apply it."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,9 +196,12 @@ class Tracer(RecordingTracer):
     ) -> Decorator: ...
 
     @overload
-    def trace(self, target: F, /, **options: Any) -> F: ...
+    def trace(self, target: C, /, **options: Any) -> C: ...
 
-    def trace(self, target: Any = None, /, **options: Any) -> Any:
+    @overload
+    def trace(self, target: D, /, **options: Any) -> D: ...
+
+    def trace(self, target: Any = None, /, **options: Any) -> Any:  # type: ignore[misc]  # options are named above
         """Record every call of a function, method, property, class or any other callable.
 
         Bare, with the event type first, or with keywords:

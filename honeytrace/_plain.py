@@ -154,7 +154,7 @@ class Walk:
     def mapping(self, value: Any, base: Any, depth: int) -> dict[str, Plain]:
         """Copy a dict or OrderedDict, or what is one underneath."""
         size = base.__len__(value)
-        head, tail = self._ends(size, [*islice(base.values(value), 1)])
+        head, tail = self._ends(size, _retried(lambda: [*islice(base.values(value), 1)]))
         if head == tail:
             return self._pairs(_retried(lambda: [*base.items(value)]), depth)
 
@@ -179,7 +179,7 @@ class Walk:
     def unsliced(self, value: Any, base: Any, depth: int) -> list[Plain]:
         """Copy a set, a deque or a view of a dict; sets in order where there is one."""
         size = base.__len__(value)
-        head = min(size, self._room([*islice(base.__iter__(value), 1)]))
+        head = min(size, self._room(_retried(lambda: [*islice(base.__iter__(value), 1)])))
         items = _retried(lambda: [*islice(base.__iter__(value), head)])
         if base is set or base is frozenset:
             kinds = {id(type(item)) for item in items}

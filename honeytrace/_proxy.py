@@ -19,7 +19,7 @@ from honeytrace._plan import CallPlan, Options
 __all__ = ["TracedCallable", "proxy"]
 
 
-class TracedCallable(wrapt.FunctionWrapper):  # type: ignore[misc]
+class TracedCallable(wrapt.FunctionWrapper[Any, Any]):
     """A transparent stand-in for a callable that records its calls."""
 
     def __init__(self, wrapped: Any, wrapper: Any, tracer: Any, given: dict[str, Any]) -> None:

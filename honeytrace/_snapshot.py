@@ -36,7 +36,7 @@ MAX_FAST_STRING = 65_536
 
 _ROW = ATOMS | {date, datetime, UUID}
 _ROOM = 500_000
-"""What the proof may spend beyond `Limits.max_bytes`: 25,000 nodes, at up to 80 ns each."""
+"""The room of a proof beyond `Limits.max_bytes`: together enough for some 16,000 nodes, or a megabyte of text."""
 _PART_NODES = 10_000
 _LEARN = 500
 """So many unknown keys of one value are put to the redactor by the walk; more are left to the slow path."""
