@@ -15,13 +15,19 @@ Every finished call becomes one event and is delivered in the background. The ma
     to extend                             protocols; to test with: testing; what is raised: exceptions
 """
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from honeytrace._event import Event
-from honeytrace._flusher import FlushResult
-from honeytrace._lifecycle import Stats, Tracer, default_tracer
+from honeytrace._lifecycle import Tracer, default_tracer
 from honeytrace._span import Span
 from honeytrace.exceptions import ConfigError, ExportError, HoneytraceError, TraceError
-from honeytrace.propagation import ThreadPoolExecutor, propagate
-from honeytrace.redaction import Hash, Omit, Redact, Truncate
+
+if _TYPE_CHECKING:
+    from honeytrace._flusher import FlushResult
+    from honeytrace._pipelines import Stats
+    from honeytrace.propagation import ThreadPoolExecutor, propagate
+    from honeytrace.redaction import Hash, Omit, Redact, Truncate
 
 __version__ = "0.1.0"
 
@@ -42,6 +48,31 @@ flush = default_tracer.flush
 aflush = default_tracer.aflush
 shutdown = default_tracer.shutdown
 stats = default_tracer.stats
+
+_ELSEWHERE = {
+    "FlushResult": "honeytrace._flusher",
+    "Hash": "honeytrace.redaction",
+    "Omit": "honeytrace.redaction",
+    "Redact": "honeytrace.redaction",
+    "Stats": "honeytrace._pipelines",
+    "ThreadPoolExecutor": "honeytrace.propagation",
+    "Truncate": "honeytrace.redaction",
+    "propagate": "honeytrace.propagation",
+}
+"""Names that are loaded when they are first used: importing and decorating is all that many programs do."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(_import_module(_ELSEWHERE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ELSEWHERE})
+
 
 __all__ = [
     "ConfigError",

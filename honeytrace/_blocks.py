@@ -18,7 +18,6 @@ from honeytrace._diagnostics import guard
 from honeytrace._doors import begin
 from honeytrace._ids import is_id, new_id
 from honeytrace._span import Call, Extra, Plan, Recorder, Span, add, live, pieces, submit_update
-from honeytrace._traceback import describe_error, format_traceback
 from honeytrace.exceptions import ConfigError, TraceError
 
 if TYPE_CHECKING:
@@ -172,6 +171,8 @@ class Session(SpanBlock):
             # Neither the call that opens a session nor the one that ends it has a field for an error.
             text = state.error if isinstance(state, Extra) else None
             if error is not None:
+                from honeytrace._traceback import describe_error, format_traceback
+
                 update["metadata"] = {"error": describe_error(error), "traceback": format_traceback(error)}
             elif text is not None:
                 update["metadata"] = {"error": text}

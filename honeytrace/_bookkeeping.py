@@ -16,7 +16,6 @@ import orjson
 from honeytrace._context import restore
 from honeytrace._diagnostics import failed
 from honeytrace._span import Call, Extra, Plan, Recorder, encode, encode_extra, live, unannounced
-from honeytrace._traceback import describe_error, format_traceback
 
 __all__ = [
     "announce", "announce_session", "fail", "finish_late", "finish_simple", "finish_with", "keeps", "late", "leave", "submit",
@@ -94,6 +93,8 @@ def finish_with(
 
 def _describe(plan: Plan, error: BaseException) -> tuple[str | None, dict[str, str]]:
     """The text of an error, None for an expected one, and what the metadata says about it."""
+    from honeytrace._traceback import describe_error, format_traceback  # most programs start without an error
+
     text = describe_error(error)
     if plan.expected and isinstance(error, plan.expected):
         return None, {"expected_error": text}

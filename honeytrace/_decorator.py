@@ -82,7 +82,7 @@ def _function(function: FunctionType, tracer: Any, options: Options, given: dict
 def _spoken(options: Options) -> dict[str, Any]:
     """The options that differ from their defaults."""
     silent = Options()
-    return {name: value for name, value in vars(options).items() if value != getattr(silent, name)}
+    return {name: value for name, value in options._asdict().items() if value != getattr(silent, name)}
 
 
 def _check_names(options: Options, names: tuple[str, ...], where: str) -> None:

@@ -6,14 +6,16 @@ the logger `honeytrace`, with its traceback at DEBUG level; later ones are only 
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import logging
+    from types import TracebackType
+
+    logger: logging.Logger
 
 __all__ = ["failed", "failures", "guard", "logger", "on_failure", "reset_failures", "warn_once"]
-
-logger = logging.getLogger("honeytrace")
-logger.addHandler(logging.NullHandler())
 
 failures: Counter[str] = Counter()
 """Internal failures so far, by what was being done."""
@@ -24,6 +26,22 @@ on_failure: list[BaseException] | None = None
 _said: set[str] = set()
 
 
+def __getattr__(name: str) -> Any:
+    """Make the logger when it is first needed: a program that does not log should not pay for logging."""
+    if name == "logger":
+        import logging
+
+        made = logging.getLogger("honeytrace")
+        made.addHandler(logging.NullHandler())
+        globals()["logger"] = made
+        return made
+    raise AttributeError(name)
+
+
+def _logger() -> logging.Logger:
+    return globals().get("logger") or __getattr__("logger")  # type: ignore[no-any-return]
+
+
 def failed(doing: str, error: BaseException) -> None:
     """Count an internal failure and log the first of its kind. Never raises an Exception."""
     try:
@@ -31,8 +49,8 @@ def failed(doing: str, error: BaseException) -> None:
         if on_failure is not None:
             on_failure.append(error)
         if failures[doing] == 1:
-            logger.warning("failed while %s: %s (further failures are only counted)", doing, type(error).__name__)
-            logger.debug("failed while %s", doing, exc_info=error)
+            _logger().warning("failed while %s: %s (further failures are only counted)", doing, type(error).__name__)
+            _logger().debug("failed while %s", doing, exc_info=error)
     except Exception:  # a logging set-up that raises, or a stack that is already full
         return
 
@@ -41,7 +59,7 @@ def warn_once(key: str, message: str, *args: object) -> None:
     """Log a warning the first time `key` is seen in this process."""
     if key not in _said:
         _said.add(key)
-        logger.warning(message, *args)
+        _logger().warning(message, *args)
 
 
 def reset_failures() -> None:
@@ -50,7 +68,7 @@ def reset_failures() -> None:
     _said.clear()
 
 
-class guard:  # noqa: N801 - reads as a statement
+class guard:
     """Swallow, count and log once any Exception of the block; KeyboardInterrupt and SystemExit pass.
 
     A class, not a generator-based context manager: that costs a microsecond more per use.

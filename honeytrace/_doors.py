@@ -11,19 +11,18 @@ from __future__ import annotations
 import linecache
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, update_wrapper
+from functools import cache, lru_cache, update_wrapper
 from itertools import count
 from time import perf_counter_ns
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from honeytrace._bookkeeping import announce, fail, finish_late, finish_simple, keeps, late, leave
 from honeytrace._diagnostics import failed
+from honeytrace._event import PLAIN_SCALARS
 from honeytrace._ids import new_id, take
-from honeytrace._snapshot import SCALARS
 from honeytrace._span import Call, Plan, Recorder, live, unannounced
 from honeytrace._stream import Stream, fail_stream, finish_stream, unhooked
 
@@ -244,7 +243,7 @@ _GIVEN: dict[str, object] = {
     "len": len,
     "live": live,
     "new_id": new_id,
-    "scalars": SCALARS,
+    "scalars": PLAIN_SCALARS,
     "str": str,
     "take": take,
     "type": type,
@@ -254,8 +253,7 @@ _GIVEN: dict[str, object] = {
 """What the doors reach without a global: their globals are those of the function they stand in front of."""
 
 
-@dataclass(frozen=True)
-class Parameters:
+class Parameters(NamedTuple):
     """A function's parameters by kind, as its code object lists them."""
 
     positional_only: tuple[str, ...] = ()
@@ -427,10 +425,8 @@ def build_for_proxy(flags: int, *, tracer: object, plan: object) -> FunctionType
     return _factory(source)(*_GIVEN.values(), *_bound(tracer, plan, None, None, None))
 
 
-_Begin = Callable[["Plan", "Recorder", bytes], "Call | None"]
-
-
-def _compile_begin() -> _Begin:
+@cache
+def _compile_begin() -> Callable[[Plan, Recorder, bytes], Call | None]:
     """Make the function that starts a span whose inputs are encoded already, from the same text as the doors."""
     start = _START.format(encode="$live[$id] = $plan.state($recorder)")
     made = "$Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)"
@@ -442,5 +438,6 @@ def _compile_begin() -> _Begin:
     return begin  # type: ignore[no-any-return]
 
 
-begin = _compile_begin()
-"""Start a span and make it current; None if it is not to be recorded."""
+def begin(plan: Plan, recorder: Recorder, inputs: bytes) -> Call | None:
+    """Start a span and make it current; None if it is not to be recorded."""
+    return _compile_begin()(plan, recorder, inputs)

@@ -6,11 +6,12 @@ An `Event` is one record for a destination. Its body is a JSON object with the c
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import orjson
 
-__all__ = ["EVENT_TYPES", "FIELDS", "Event", "Kind", "Submit", "expand", "resolve_event_type"]
+__all__ = ["EVENT_TYPES", "FIELDS", "PLAIN_SCALARS", "Event", "Kind", "Submit", "expand", "resolve_event_type"]
 
 Kind = Literal["event", "session", "update", "root", "last"]
 """Which call carries a record.
@@ -85,15 +86,15 @@ class Event(NamedTuple):
         return decoded
 
 
-class Submit(Protocol):
-    """How recording hands an event to delivery: the fields of an `Event`, one by one.
+Submit: TypeAlias = Callable[[Kind, bytes, bytes, int], object]
+"""How recording hands an event to delivery: the fields of an `Event`, one by one.
 
-    Making the tuple here would cost every traced call a tenth of its price; delivery makes it when it needs one.
-    """
+Making the tuple here would cost every traced call a tenth of its price; delivery makes it when it needs one. Must not
+block and must not raise: what is refused is counted there.
+"""
 
-    def __call__(self, kind: Kind, id: bytes, body: bytes, time_ns: int, /) -> object:
-        """Take an event over. Must not block, and must not fail for lack of room: refusing is counted there."""
-        ...
+PLAIN_SCALARS: frozenset[type] = frozenset({int, float, bool, type(None)})
+"""A value of exactly these types may be given to orjson at once (it refuses integers beyond 64 bits)."""
 
 
 def resolve_event_type(event_type: str) -> str:

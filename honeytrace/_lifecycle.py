@@ -9,78 +9,43 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, overload
 
-from honeytrace import _config, _ids
+from honeytrace import _ids
 from honeytrace._decorator import decorate
-from honeytrace._diagnostics import guard, logger, warn_once
-from honeytrace._event import Kind, Submit, resolve_event_type
-from honeytrace._flusher import Flusher, FlushResult
-from honeytrace._journal import Books, Journal
-from honeytrace._snapshot import Limits, Snapshotter
+from honeytrace._diagnostics import guard
+from honeytrace._event import resolve_event_type
 from honeytrace._span import Recorder, live, unannounced
 from honeytrace._tracer import RecordingTracer
-from honeytrace.exceptions import ConfigError, TraceError
-from honeytrace.propagation import Attachment, inject
-from honeytrace.protocols import Exporter, Redactor, Sampler
-from honeytrace.redaction import redactor_from
-from honeytrace.sampling import RateSampler
+from honeytrace.exceptions import TraceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, MutableMapping, Sequence
     from functools import cached_property, partialmethod
+    from typing import Protocol, TypeVar
 
-__all__ = ["Stats", "Tracer", "default_tracer"]
+    from honeytrace._flusher import FlushResult
+    from honeytrace._pipelines import Pipelines, Stats
+    from honeytrace.propagation import Attachment
+    from honeytrace.protocols import Exporter, Redactor, Sampler
+
+    F = TypeVar("F")
+    C = TypeVar("C", bound=Callable[..., Any])
+    D = TypeVar("D", bound="property | classmethod[Any, Any, Any] | cached_property[Any] | partialmethod[Any]")
+
+
+    class Decorator(Protocol):
+        """What `trace(...)` returns: gives back what it is given, type and all."""
+
+        def __call__(self, target: F, /) -> F:
+            """Apply it."""
+            ...
+
+__all__ = ["Tracer", "default_tracer"]
 
 EXIT_SECONDS = 2.5
 """How long the end of the process may take, whatever the destination does."""
-
-_LATE_SECONDS = 0.5
-"""How long a call may take that is traced when the end of the process has been flushed already."""
-
-F = TypeVar("F")
-C = TypeVar("C", bound=Callable[..., Any])
-D = TypeVar("D", bound="property | classmethod[Any, Any, Any] | cached_property[Any] | partialmethod[Any]")
-
-
-class Decorator(Protocol):
-    """What `trace(...)` returns: gives back what it is given, type and all."""
-
-    def __call__(self, target: F, /) -> F:
-        """Apply it."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stats:
-    """The books: recorded = delivered + pending + sum of dropped + set_aside, at every moment.
-
-    Counted in events, added up over all exporters; `exporters` has the books of each one.
-    """
-
-    recorded: int = 0
-    delivered: int = 0
-    pending: int = 0
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    set_aside: int = 0
-    exporters: Mapping[str, Books] = field(default_factory=dict)
-
-
-class _Pipeline:
-    """One exporter with its journal and flusher."""
-
-    def __init__(self, exporter: Exporter, max_bytes: int) -> None:
-        self.exporter = exporter
-        self.journal = Journal(exporter.name, max_bytes)
-        self.flusher = Flusher(self.journal, exporter)
-
-    def deliver_late(self) -> None:
-        """From here on, deliver each record on the spot, in the thread that brings it."""
-        self.journal.wake = lambda: self.flusher.flush(_LATE_SECONDS)
-        self.journal.wake_at = 0
-
 
 _tracers: weakref.WeakSet[Tracer] = weakref.WeakSet()
 
@@ -90,7 +55,7 @@ class Tracer(RecordingTracer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._pipelines: list[_Pipeline] = []
+        self._running: Pipelines | None = None
         _tracers.add(self)
 
     def __reduce__(self) -> Any:
@@ -122,6 +87,14 @@ class Tracer(RecordingTracer):
         Raises:
             ConfigError: a setting that cannot be right; the message names it.
         """
+        # Delivery and the snapshot are loaded here: a library that only decorates its functions, in a program that never
+        # traces, should cost that program next to nothing.
+        from honeytrace import _config
+        from honeytrace._pipelines import Pipelines, open_exporters
+        from honeytrace._snapshot import Limits, Snapshotter
+        from honeytrace.redaction import redactor_from
+        from honeytrace.sampling import RateSampler
+
         settings = _config.load(
             api_key=api_key,
             server_url=server_url,
@@ -135,30 +108,19 @@ class Tracer(RecordingTracer):
             sampler = RateSampler(settings.sample_rate)
         limits = Limits(max_bytes=settings.max_event_bytes // 2)
         snapshotter = Snapshotter(redactor_from(redact), limits)
-        chosen = _exporters(exporters, settings)
+        chosen = open_exporters(exporters, settings)
         self.shutdown(EXIT_SECONDS)
         if settings.enabled:
-            self._pipelines = [_Pipeline(exporter, settings.queue_bytes) for exporter in chosen]
+            self._running = Pipelines(chosen, settings.queue_bytes)
             self.recorder = Recorder(
                 variable=self.variable,
                 snapshotter=snapshotter,
-                submit=self._submitter(),
+                submit=self._running.submitter(),
                 source=settings.source,
                 session_name=settings.session_name,
                 sampler=sampler,
             )
         return self
-
-    def _submitter(self) -> Submit:
-        submits = [pipeline.journal.append for pipeline in self._pipelines]
-        if len(submits) == 1:
-            return submits[0]
-
-        def submit(kind: Kind, id: bytes, body: bytes, time_ns: int, /) -> None:
-            for one in submits:
-                one(kind, id, body, time_ns)
-
-        return submit
 
     @overload
     def trace(
@@ -238,7 +200,7 @@ class Tracer(RecordingTracer):
         Raises:
             ConfigError: the timeout is not a number of seconds.
         """
-        return _together([pipeline.flusher.flush for pipeline in self._pipelines], timeout)
+        return self._pipelines().flush(timeout)
 
     async def aflush(self, timeout: float | None = 30.0) -> FlushResult:
         """Flush without holding up the event loop."""
@@ -252,49 +214,43 @@ class Tracer(RecordingTracer):
         Raises:
             ConfigError: the timeout is not a number of seconds.
         """
-        result = _together([pipeline.flusher.stop for pipeline in self._pipelines], timeout)
+        result = self._pipelines().stop(timeout)
         self.recorder = None
-        self._pipelines = []
+        self._running = None
         return result
 
     def stats(self) -> Stats:
         """The books of all exporters since `init()`."""
-        books = {pipeline.exporter.name: pipeline.journal.books() for pipeline in self._pipelines}
-        dropped: dict[str, int] = {}
-        for one in books.values():
-            for reason, count in one.dropped.items():
-                dropped[reason] = dropped.get(reason, 0) + count
-        return Stats(
-            recorded=sum(one.recorded for one in books.values()),
-            delivered=sum(one.delivered for one in books.values()),
-            pending=sum(one.pending for one in books.values()),
-            dropped=dropped,
-            set_aside=sum(one.set_aside for one in books.values()),
-            exporters=books,
-        )
+        return self._pipelines().stats()
+
+    def _pipelines(self) -> Pipelines:
+        """What is running; nothing at all before init() and after shutdown()."""
+        if self._running is not None:
+            return self._running
+        from honeytrace._pipelines import Pipelines
+
+        return Pipelines()
 
     def inject(self, headers: MutableMapping[str, str]) -> None:
         """Write what is current into outgoing headers (traceparent and baggage); nothing current writes nothing."""
+        from honeytrace.propagation import inject
+
         with guard("injecting headers"):
             inject(self, headers)
 
     def attach(self, headers: Mapping[str, str]) -> Attachment:
         """Continue another service's trace: `with attach(request.headers):`. Unusable headers change nothing."""
+        from honeytrace.propagation import Attachment
+
         return Attachment(self, headers)
 
     def _at_exit(self) -> None:
-        # Recording goes on: handlers that run after this one may be traced, and are delivered on the spot.
-        result = _together([pipeline.flusher.flush for pipeline in self._pipelines], EXIT_SECONDS)
-        for pipeline in self._pipelines:
-            pipeline.deliver_late()
-        if result.pending:
-            logger.warning(
-                "%d events were not delivered before the process ended (%s)", result.pending, result.last_error
-            )
+        if self._running is not None:
+            self._running.end_of_process(EXIT_SECONDS)
 
     def _after_fork(self) -> None:
-        for pipeline in self._pipelines:
-            pipeline.flusher.reset_after_fork()
+        if self._running is not None:
+            self._running.reset_after_fork()
 
 
 def _check_options(options: dict[str, Any]) -> None:
@@ -329,60 +285,6 @@ def _check_options(options: dict[str, Any]) -> None:
         raise TraceError(f"expected must be exception types, not {expected!r}")
     if "expected" in options:
         options["expected"] = expected
-
-
-def _exporters(given: Sequence[Exporter | str] | None, settings: _config.Settings) -> list[Exporter]:
-    if given is None:
-        if settings.api_key is not None:
-            warn_once(
-                "no honeyhive exporter",
-                "an API key is set, but this version cannot send to HoneyHive: events go to the local store",
-            )
-        given = ["local"]
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise ConfigError(f"exporters must be a list, not {type(given).__name__}")
-    made = [_exporter(one) for one in given]
-    names = [one.name for one in made]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"exporters must have different names, not {names}")
-    return made
-
-
-def _exporter(given: Exporter | str) -> Exporter:
-    if given == "local":
-        from honeytrace.exporters.local import LocalExporter
-
-        return LocalExporter()
-    if given == "console":
-        from honeytrace.exporters.console import ConsoleExporter
-
-        return ConsoleExporter()
-    if isinstance(given, str) or not isinstance(given, Exporter):
-        raise ConfigError(f"an exporter is 'local', 'console' or an object with name, export() and close(), not {given!r}")
-    return given
-
-
-def _together(calls: Sequence[Callable[[float | None], FlushResult]], timeout: float | None) -> FlushResult:
-    """Flush or stop several exporters under one deadline; add up what happened."""
-    deadline = None if timeout is None else monotonic() + timeout if _is_number(timeout) else timeout
-    results = []
-    for call in calls:
-        left = timeout if deadline is None or not _is_number(timeout) else max(0.0, deadline - monotonic())
-        results.append(call(left))
-    if not results and not (timeout is None or _is_number(timeout)):
-        raise ConfigError(f"timeout must be None or a number of seconds from 0 up, not {timeout!r}")
-    return FlushResult(
-        ok=all(result.ok for result in results),
-        delivered=sum(result.delivered for result in results),
-        pending=sum(result.pending for result in results),
-        dropped=sum(result.dropped for result in results),
-        set_aside=sum(result.set_aside for result in results),
-        last_error=next((result.last_error for result in results if result.last_error), None),
-    )
-
-
-def _is_number(timeout: object) -> bool:
-    return isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout >= 0
 
 
 def _exit() -> None:

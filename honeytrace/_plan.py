@@ -7,21 +7,18 @@ at the first call, when both are known.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from honeytrace._diagnostics import failed
 from honeytrace._span import Plan, Recorder, pieces
-from honeytrace.redaction import REDACTED, Omit, apply, markers_of
 
 __all__ = ["CallPlan", "Options", "Receivers"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(NamedTuple):
     """What `trace(...)` was given."""
 
     event_type: str = "chain"
@@ -34,7 +31,7 @@ class Options:
     process_inputs: Callable[[dict[str, Any]], object] | None = None
     process_outputs: Callable[[Any], object] | None = None
     reduce: Callable[[list[Any]], object] | None = None
-    expected: tuple[type[BaseException], ...] = field(default=())
+    expected: tuple[type[BaseException], ...] = ()
 
     def captured(self, names: Sequence[str]) -> list[str]:
         """The parameters to record, of those there are."""
@@ -61,6 +58,8 @@ class CallPlan(Plan):
 
     def prepare(self, recorder: Recorder) -> None:
         """Find out which rules apply under this recorder, so that a call without any pays nothing."""
+        from honeytrace.redaction import markers_of  # loaded by init() at the latest
+
         if self._markers is None:
             self._markers = markers_of(self._function)
         is_secret = recorder.snapshotter.is_secret
@@ -82,6 +81,8 @@ class CallPlan(Plan):
             self.prepare(recorder)
         if self.simple_for is recorder:
             return recorder.fields(values)
+        from honeytrace.redaction import REDACTED, Omit, apply
+
         hook = self._options.process_inputs
         markers = self._markers or {}
         processed: object = values
@@ -107,6 +108,8 @@ class CallPlan(Plan):
 
     def outputs(self, recorder: Recorder, result: object) -> dict[str, Any]:
         """Encode a result after hook, choice of names and marker."""
+        from honeytrace.redaction import Omit, apply
+
         options = self._options
         if options.capture_outputs is False:
             return {}
@@ -146,7 +149,7 @@ class Receivers(dict[type, int]):
     __slots__ = ("_function", "door")
 
     def __init__(self, function: FunctionType) -> None:
-        super().__init__({kind: 0 for kind in (str, int, float, bool, type(None), list, dict, tuple, bytes)})
+        super().__init__(dict.fromkeys((str, int, float, bool, type(None), list, dict, tuple, bytes), 0))
         self._function = function
         self.door: object = None
 

@@ -20,6 +20,7 @@ import orjson
 
 from honeytrace._binary import DATA_URI
 from honeytrace._diagnostics import failed
+from honeytrace._event import PLAIN_SCALARS as SCALARS
 from honeytrace._kinds import REDACTED, type_name
 from honeytrace._plain import Limits, Walk
 from honeytrace._proof import ATOMS, prove, prove_text
@@ -27,9 +28,6 @@ from honeytrace._shorten import Plain, fit
 from honeytrace.protocols import Redactor
 
 __all__ = ["MAX_FAST_STRING", "REDACTED", "SCALARS", "Limits", "Snapshotter"]
-
-SCALARS: frozenset[type] = frozenset({int, float, bool, type(None)})
-"""A value of exactly these types may be given to orjson at once (it refuses integers beyond 64 bits)."""
 
 MAX_FAST_STRING = 65_536
 """An exact str of at most so many characters needs no thought about size; but see `DATA_URI`."""

@@ -18,12 +18,13 @@ import orjson
 from honeytrace._context import Current
 from honeytrace._diagnostics import guard
 from honeytrace._event import Submit
-from honeytrace._snapshot import Snapshotter
 from honeytrace.exceptions import TraceError
-from honeytrace.protocols import Sampler
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from honeytrace._snapshot import Snapshotter
+    from honeytrace.protocols import Sampler
 
 __all__ = [
     "OBJECT_FIELDS",

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import Token
-from dataclasses import dataclass, field
-from datetime import datetime
-from time import perf_counter_ns, time_ns
-from types import TracebackType
-from typing import Any
+from time import time_ns
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -24,6 +21,10 @@ from honeytrace._event import resolve_event_type
 from honeytrace._ids import is_id, new_id
 from honeytrace._span import OBJECT_FIELDS, Extra, Plan, Recorder, Span, add, check_fields, live, pieces, submit_update
 from honeytrace.exceptions import ConfigError, TraceError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from types import TracebackType
 
 __all__ = ["CurrentSession", "RecordingTracer", "Suppression"]
 
@@ -54,12 +55,17 @@ class Suppression:
         self.__exit__(kind, error, traceback)
 
 
-@dataclass(frozen=True)
 class CurrentSession:
     """The session that new spans belong to; made elsewhere, perhaps in another process."""
 
-    _tracer: RecordingTracer = field(repr=False)
-    session_id: str
+    __slots__ = ("_tracer", "session_id")
+
+    def __init__(self, tracer: RecordingTracer, session_id: str) -> None:
+        self._tracer = tracer
+        self.session_id = session_id
+
+    def __repr__(self) -> str:
+        return f"<CurrentSession {self.session_id}>"
 
     def enrich(self, **fields: object) -> None:
         """Add to the session; see enrich_session."""
@@ -268,4 +274,4 @@ def _event_type(given: str) -> str:
 
 
 def _microseconds(moment: float | datetime) -> int:
-    return int((moment.timestamp() if isinstance(moment, datetime) else moment) * 1_000_000)
+    return int((moment if isinstance(moment, (int, float)) else moment.timestamp()) * 1_000_000)

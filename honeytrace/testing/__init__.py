@@ -146,7 +146,7 @@ class Traces(Sequence[CapturedEvent]):
         self._records.append(Event(kind, id, body, time_ns))
 
 
-class capture:  # noqa: N801 - reads as a statement
+class capture:
     """Record into memory for the length of a `with` block, whatever the tracer did before; gives `Traces`."""
 
     def __init__(

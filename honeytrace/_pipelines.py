@@ -1,0 +1,169 @@
+"""Delivery as recording sees it: one callable to hand events to, whatever the number of exporters.
+
+Each exporter has a journal and a flusher of its own, so that one that is down holds nobody else back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+
+from honeytrace._config import Settings
+from honeytrace._diagnostics import logger, warn_once
+from honeytrace._event import Kind, Submit
+from honeytrace._flusher import Flusher, FlushResult
+from honeytrace._journal import Books, Journal
+from honeytrace.exceptions import ConfigError
+from honeytrace.protocols import Exporter
+
+__all__ = ["Pipelines", "Stats", "open_exporters"]
+
+_LATE_SECONDS = 0.5
+"""How long a call may take that is traced when the end of the process has been flushed already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats:
+    """The books: recorded = delivered + pending + sum of dropped + set_aside, at every moment.
+
+    Counted in events, added up over all exporters; `exporters` has the books of each one.
+    """
+
+    recorded: int = 0
+    delivered: int = 0
+    pending: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    set_aside: int = 0
+    exporters: Mapping[str, Books] = field(default_factory=dict)
+
+
+class _Pipeline:
+    """One exporter with its journal and flusher."""
+
+    def __init__(self, exporter: Exporter, max_bytes: int) -> None:
+        self.exporter = exporter
+        self.journal = Journal(exporter.name, max_bytes)
+        self.flusher = Flusher(self.journal, exporter)
+
+    def deliver_late(self) -> None:
+        """From here on, deliver each record on the spot, in the thread that brings it."""
+        self.journal.wake = lambda: self.flusher.flush(_LATE_SECONDS)
+        self.journal.wake_at = 0
+
+
+class Pipelines:
+    """All pipelines of a tracer."""
+
+    def __init__(self, exporters: Sequence[Exporter] = (), max_bytes: int = 0) -> None:
+        self._all = [_Pipeline(exporter, max_bytes) for exporter in exporters]
+
+    def submitter(self) -> Submit:
+        """The callable that recording hands its events to."""
+        appends = [pipeline.journal.append for pipeline in self._all]
+        if len(appends) == 1:
+            return appends[0]
+
+        def submit(kind: Kind, id: bytes, body: bytes, time_ns: int, /) -> None:
+            for append in appends:
+                append(kind, id, body, time_ns)
+
+        return submit
+
+    def flush(self, timeout: float | None) -> FlushResult:
+        """Flush all under one deadline."""
+        return _together([pipeline.flusher.flush for pipeline in self._all], timeout)
+
+    def stop(self, timeout: float | None) -> FlushResult:
+        """Flush and end all under one deadline."""
+        return _together([pipeline.flusher.stop for pipeline in self._all], timeout)
+
+    def end_of_process(self, timeout: float) -> None:
+        """Flush, and from here on deliver each record on the spot: other exit handlers may still be traced."""
+        result = self.flush(timeout)
+        for pipeline in self._all:
+            pipeline.deliver_late()
+        if result.pending:
+            logger.warning(
+                "%d events were not delivered before the process ended (%s)", result.pending, result.last_error
+            )
+
+    def reset_after_fork(self) -> None:
+        """In a child process: start afresh; the parent delivers what it recorded."""
+        for pipeline in self._all:
+            pipeline.flusher.reset_after_fork()
+
+    def stats(self) -> Stats:
+        """The books of all exporters."""
+        books = {pipeline.exporter.name: pipeline.journal.books() for pipeline in self._all}
+        dropped: dict[str, int] = {}
+        for one in books.values():
+            for reason, count in one.dropped.items():
+                dropped[reason] = dropped.get(reason, 0) + count
+        return Stats(
+            recorded=sum(one.recorded for one in books.values()),
+            delivered=sum(one.delivered for one in books.values()),
+            pending=sum(one.pending for one in books.values()),
+            dropped=dropped,
+            set_aside=sum(one.set_aside for one in books.values()),
+            exporters=books,
+        )
+
+
+def open_exporters(given: Sequence[Exporter | str] | None, settings: Settings) -> list[Exporter]:
+    """Make exporters of what `init(exporters=...)` was given; None chooses by the settings.
+
+    Raises:
+        ConfigError: it is none, or two have the same name.
+    """
+    if given is None:
+        if settings.api_key is not None:
+            warn_once(
+                "no honeyhive exporter",
+                "an API key is set, but this version cannot send to HoneyHive: events go to the local store",
+            )
+        given = ["local"]
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise ConfigError(f"exporters must be a list, not {type(given).__name__}")
+    made = [_exporter(one) for one in given]
+    names = [one.name for one in made]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"exporters must have different names, not {names}")
+    return made
+
+
+def _exporter(given: Exporter | str) -> Exporter:
+    if given == "local":
+        from honeytrace.exporters.local import LocalExporter
+
+        return LocalExporter()
+    if given == "console":
+        from honeytrace.exporters.console import ConsoleExporter
+
+        return ConsoleExporter()
+    if isinstance(given, str) or not isinstance(given, Exporter):
+        raise ConfigError(f"an exporter is 'local', 'console' or an object with name, export() and close(), not {given!r}")
+    return given
+
+
+def _together(calls: Sequence[Callable[[float | None], FlushResult]], timeout: float | None) -> FlushResult:
+    """Flush or stop several exporters under one deadline; add up what happened."""
+    deadline = None if timeout is None else monotonic() + timeout if _is_number(timeout) else timeout
+    results = []
+    for call in calls:
+        left = timeout if deadline is None or not _is_number(timeout) else max(0.0, deadline - monotonic())
+        results.append(call(left))
+    if not results and not (timeout is None or _is_number(timeout)):
+        raise ConfigError(f"timeout must be None or a number of seconds from 0 up, not {timeout!r}")
+    return FlushResult(
+        ok=all(result.ok for result in results),
+        delivered=sum(result.delivered for result in results),
+        pending=sum(result.pending for result in results),
+        dropped=sum(result.dropped for result in results),
+        set_aside=sum(result.set_aside for result in results),
+        last_error=next((result.last_error for result in results if result.last_error), None),
+    )
+
+
+def _is_number(timeout: object) -> bool:
+    return isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout >= 0
