@@ -15,15 +15,14 @@ Every finished call becomes one event and is delivered in the background. The ma
     to extend                             protocols; to test with: testing; what is raised: exceptions
 """
 
-from importlib import import_module as _import_module
-from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from honeytrace._event import Event
 from honeytrace._lifecycle import Tracer, default_tracer
 from honeytrace._span import Span
 from honeytrace.exceptions import ConfigError, ExportError, HoneytraceError, TraceError
 
-if _TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from honeytrace._flusher import FlushResult
     from honeytrace._pipelines import Stats
     from honeytrace.propagation import ThreadPoolExecutor, propagate
@@ -65,7 +64,9 @@ _ELSEWHERE = {
 def __getattr__(name: str) -> object:
     if name not in _ELSEWHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(_import_module(_ELSEWHERE[name]), name)
+    from importlib import import_module
+
+    value = getattr(import_module(_ELSEWHERE[name]), name)
     globals()[name] = value
     return value
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns, time_ns
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
@@ -20,14 +19,17 @@ from honeytrace._ids import is_id, new_id
 from honeytrace._span import Call, Extra, Plan, Recorder, Span, add, live, pieces, submit_update
 from honeytrace.exceptions import ConfigError, TraceError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
     from typing_extensions import Self
 
     from honeytrace._tracer import RecordingTracer
 
-__all__ = ["Session", "SpanBlock"]
+    F = TypeVar("F", bound=Callable[..., Any])
 
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["Session", "SpanBlock"]
 
 
 class SpanBlock(Span):

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from time import perf_counter_ns
-from typing import Any
 
 import orjson
 
 from honeytrace._context import restore
 from honeytrace._diagnostics import failed
 from honeytrace._span import Call, Extra, Plan, Recorder, encode, encode_extra, live, unannounced
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "announce", "announce_session", "fail", "finish_late", "finish_simple", "finish_with", "keeps", "late", "leave", "submit",

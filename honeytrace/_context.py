@@ -7,7 +7,10 @@ keeps nothing alive and can change nothing. No token outlives a yield.
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
-from typing import TypeAlias
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 __all__ = ["NOTHING_KEPT", "Current", "leave", "new_variable", "restore", "variables"]
 

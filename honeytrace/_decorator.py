@@ -10,12 +10,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import FunctionType, MethodType
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from honeytrace._doors import build, parameters_of
 from honeytrace._plan import CallPlan, Options, Receivers
 from honeytrace.exceptions import TraceError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["decorate"]
 

@@ -7,11 +7,12 @@ the logger `honeytrace`, with its traceback at DEBUG level; later ones are only 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from types import TracebackType
+    from typing import Any
 
     logger: logging.Logger
 

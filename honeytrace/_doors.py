@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import linecache
 import sys
+from collections import namedtuple
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, update_wrapper
 from itertools import count
 from time import perf_counter_ns
 from types import FunctionType
-from typing import Any, NamedTuple
 
 import orjson
 
@@ -25,6 +25,21 @@ from honeytrace._event import PLAIN_SCALARS
 from honeytrace._ids import new_id, take
 from honeytrace._span import Call, Plan, Recorder, live, unannounced
 from honeytrace._stream import Stream, fail_stream, finish_stream, unhooked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+
+    class _Names(NamedTuple):
+        positional_only: tuple[str, ...] = ()
+        positional: tuple[str, ...] = ()
+        varargs: str | None = None
+        keyword_only: tuple[str, ...] = ()
+        varkeywords: str | None = None
+else:
+    _Names = namedtuple(
+        "_Names", ("positional_only", "positional", "varargs", "keyword_only", "varkeywords"), defaults=((), (), None, (), None)
+    )
 
 __all__ = ["Parameters", "begin", "build", "build_for_proxy", "parameters_of"]
 
@@ -253,14 +268,10 @@ _GIVEN: dict[str, object] = {
 """What the doors reach without a global: their globals are those of the function they stand in front of."""
 
 
-class Parameters(NamedTuple):
+class Parameters(_Names):
     """A function's parameters by kind, as its code object lists them."""
 
-    positional_only: tuple[str, ...] = ()
-    positional: tuple[str, ...] = ()
-    varargs: str | None = None
-    keyword_only: tuple[str, ...] = ()
-    varkeywords: str | None = None
+    __slots__ = ()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -6,25 +6,46 @@ An `Event` is one record for a destination. Its body is a JSON object with the c
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections import namedtuple
 
 import orjson
 
+TYPE_CHECKING = False  # and not typing's: importing typing costs as much as all of honeytrace that is imported with it
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Literal, NamedTuple, TypeAlias
+
+    Kind = Literal["event", "session", "update", "root", "last"]
+    """Which call carries a record.
+
+    event:    one finished event (POST /v1/events, or in a batch)
+    session:  announces or completes a session (POST /v1/sessions; a repeat merges)
+    update:   changes a stored event or session (PUT /v1/events/{event_id})
+    root:     an event that is a whole session by itself: a session record followed by the event
+    last:     the event that ends an announced session: the event followed by an update of the session
+
+    The last two exist so that a root call appends one record, not two; `expand` turns them into the first three
+    in the background, and no exporter ever sees them.
+    """
+
+    Submit: TypeAlias = Callable[[Kind, bytes, bytes, int], object]
+    """How recording hands an event to delivery: the fields of an `Event`, one by one.
+
+    Making the tuple here would cost every traced call a tenth of its price; delivery makes it when it needs one. Must
+    not block and must not raise: what is refused is counted there.
+    """
+
+    class _Fields(NamedTuple):
+        kind: Kind
+        id: bytes
+        body: bytes
+        time_ns: int
+else:
+    Kind = str
+    Submit = object
+    _Fields = namedtuple("_Fields", ("kind", "id", "body", "time_ns"))
+
 __all__ = ["EVENT_TYPES", "FIELDS", "PLAIN_SCALARS", "Event", "Kind", "Submit", "expand", "resolve_event_type"]
-
-Kind = Literal["event", "session", "update", "root", "last"]
-"""Which call carries a record.
-
-event:    one finished event (POST /v1/events, or in a batch)
-session:  announces or completes a session (POST /v1/sessions; a repeat merges)
-update:   changes a stored event or session (PUT /v1/events/{event_id})
-root:     an event that is a whole session by itself: a session record followed by the event
-last:     the event that ends an announced session: the event followed by an update of the session
-
-The last two exist so that a root call appends one record, not two; `expand` turns them into the first three
-in the background, and no exporter ever sees them.
-"""
 
 EVENT_TYPES = ("chain", "model", "tool", "session")
 """The closed set of the contract."""
@@ -63,17 +84,14 @@ FIELDS = (
 """Every field an event may have on the wire, in the order people read them."""
 
 
-class Event(NamedTuple):
+class Event(_Fields):
     """One encoded record on its way to an exporter.
 
     `id` is the lower-case UUIDv4, as ASCII bytes, of the event or session it is about. `time_ns` is the wall
     clock, in nanoseconds since the epoch, when the user's call was made: it orders one client's records.
     """
 
-    kind: Kind
-    id: bytes
-    body: bytes
-    time_ns: int
+    __slots__ = ()
 
     @property
     def event_id(self) -> str:
@@ -85,13 +103,6 @@ class Event(NamedTuple):
         decoded: dict[str, Any] = orjson.loads(self.body)
         return decoded
 
-
-Submit: TypeAlias = Callable[[Kind, bytes, bytes, int], object]
-"""How recording hands an event to delivery: the fields of an `Event`, one by one.
-
-Making the tuple here would cost every traced call a tenth of its price; delivery makes it when it needs one. Must not
-block and must not raise: what is refused is counted there.
-"""
 
 PLAIN_SCALARS: frozenset[type] = frozenset({int, float, bool, type(None)})
 """A value of exactly these types may be given to orjson at once (it refuses integers beyond 64 bits)."""

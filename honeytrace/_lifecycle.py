@@ -10,7 +10,6 @@ import atexit
 import os
 import weakref
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, overload
 
 from honeytrace import _ids
 from honeytrace._decorator import decorate
@@ -20,10 +19,11 @@ from honeytrace._span import Recorder, live, unannounced
 from honeytrace._tracer import RecordingTracer
 from honeytrace.exceptions import TraceError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, MutableMapping, Sequence
     from functools import cached_property, partialmethod
-    from typing import Protocol, TypeVar
+    from typing import Any, Protocol, TypeVar, overload
 
     from honeytrace._flusher import FlushResult
     from honeytrace._pipelines import Pipelines, Stats
@@ -122,73 +122,79 @@ class Tracer(RecordingTracer):
             )
         return self
 
-    @overload
-    def trace(
-        self,
-        target: str,
-        /,
-        *,
-        event_name: str | None = ...,
-        config: Mapping[str, object] | None = ...,
-        metadata: Mapping[str, object] | None = ...,
-        exclude: Sequence[str] = ...,
-        capture_inputs: bool | Sequence[str] = ...,
-        capture_outputs: bool | Sequence[str] = ...,
-        process_inputs: Callable[[dict[str, Any]], object] | None = ...,
-        process_outputs: Callable[[Any], object] | None = ...,
-        reduce: Callable[[list[Any]], object] | None = ...,
-        expected: type[BaseException] | tuple[type[BaseException], ...] = ...,
-    ) -> Decorator: ...
+    if TYPE_CHECKING:
 
-    @overload
-    def trace(
-        self,
-        *,
-        event_type: str = ...,
-        event_name: str | None = ...,
-        config: Mapping[str, object] | None = ...,
-        metadata: Mapping[str, object] | None = ...,
-        exclude: Sequence[str] = ...,
-        capture_inputs: bool | Sequence[str] = ...,
-        capture_outputs: bool | Sequence[str] = ...,
-        process_inputs: Callable[[dict[str, Any]], object] | None = ...,
-        process_outputs: Callable[[Any], object] | None = ...,
-        reduce: Callable[[list[Any]], object] | None = ...,
-        expected: type[BaseException] | tuple[type[BaseException], ...] = ...,
-    ) -> Decorator: ...
+        @overload
+        def trace(
+            self,
+            target: str,
+            /,
+            *,
+            event_name: str | None = ...,
+            config: Mapping[str, object] | None = ...,
+            metadata: Mapping[str, object] | None = ...,
+            exclude: Sequence[str] = ...,
+            capture_inputs: bool | Sequence[str] = ...,
+            capture_outputs: bool | Sequence[str] = ...,
+            process_inputs: Callable[[dict[str, Any]], object] | None = ...,
+            process_outputs: Callable[[Any], object] | None = ...,
+            reduce: Callable[[list[Any]], object] | None = ...,
+            expected: type[BaseException] | tuple[type[BaseException], ...] = ...,
+        ) -> Decorator: ...
 
-    @overload
-    def trace(self, target: C, /, **options: Any) -> C: ...
+        @overload
+        def trace(
+            self,
+            *,
+            event_type: str = ...,
+            event_name: str | None = ...,
+            config: Mapping[str, object] | None = ...,
+            metadata: Mapping[str, object] | None = ...,
+            exclude: Sequence[str] = ...,
+            capture_inputs: bool | Sequence[str] = ...,
+            capture_outputs: bool | Sequence[str] = ...,
+            process_inputs: Callable[[dict[str, Any]], object] | None = ...,
+            process_outputs: Callable[[Any], object] | None = ...,
+            reduce: Callable[[list[Any]], object] | None = ...,
+            expected: type[BaseException] | tuple[type[BaseException], ...] = ...,
+        ) -> Decorator: ...
 
-    @overload
-    def trace(self, target: D, /, **options: Any) -> D: ...
+        @overload
+        def trace(self, target: C, /, **options: Any) -> C: ...
 
-    def trace(self, target: Any = None, /, **options: Any) -> Any:  # type: ignore[misc]  # options are named above
-        """Record every call of a function, method, property, class or any other callable.
+        @overload
+        def trace(self, target: D, /, **options: Any) -> D: ...
 
-        Bare, with the event type first, or with keywords:
+        def trace(self, target: Any = None, /, **options: Any) -> Any: ...  # type: ignore[misc]  # named above
 
-            @trace
-            @trace("model")
-            @trace(event_type="tool", event_name="search", exclude=("token",))
+    else:
 
-        `event_type`: chain, model, tool, session, or an alias (llm, agent, workflow, retriever, embedding, function).
-        `event_name`: instead of the function's own. `config`, `metadata`: the same for every call. `exclude`: parameters
-        left out. `capture_inputs`, `capture_outputs`: True, False, or the names to keep. `process_inputs(inputs)`,
-        `process_outputs(result)`: return what is recorded instead; if one raises, its failure is recorded, not the
-        data. `reduce(chunks)`: joins what a generator yielded. `expected`: exception types that are no failure.
+        def trace(self, target: Any = None, /, **options: Any) -> Any:
+            """Record every call of a function, method, property, class or any other callable.
 
-        Raises:
-            TraceError: the target cannot be called, or an option cannot be right.
-        """
-        if isinstance(target, str):
-            if "event_type" in options:
-                raise TraceError("the event type was given twice")
-            options["event_type"], target = target, None
-        _check_options(options)
-        if target is None:
-            return lambda function: decorate(function, self, options)
-        return decorate(target, self, options)
+            Bare, with the event type first, or with keywords:
+
+                @trace
+                @trace("model")
+                @trace(event_type="tool", event_name="search", exclude=("token",))
+
+            `event_type`: chain, model, tool, session, or an alias (llm, agent, workflow, retriever, embedding, function).
+            `event_name`: instead of the function's own. `config`, `metadata`: the same for every call. `exclude`: parameters
+            left out. `capture_inputs`, `capture_outputs`: True, False, or the names to keep. `process_inputs(inputs)`,
+            `process_outputs(result)`: return what is recorded instead; if one raises, its failure is recorded, not the
+            data. `reduce(chunks)`: joins what a generator yielded. `expected`: exception types that are no failure.
+
+            Raises:
+                TraceError: the target cannot be called, or an option cannot be right.
+            """
+            if isinstance(target, str):
+                if "event_type" in options:
+                    raise TraceError("the event type was given twice")
+                options["event_type"], target = target, None
+            _check_options(options)
+            if target is None:
+                return lambda function: decorate(function, self, options)
+            return decorate(target, self, options)
 
     def decorate(self, function: Any, **options: Any) -> Any:
         """Apply `trace` with these options."""

@@ -6,32 +6,45 @@ at the first call, when both are known.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
-from typing import Any, NamedTuple
 
 import orjson
 
 from honeytrace._diagnostics import failed
 from honeytrace._span import Plan, Recorder, pieces
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+
+    class _Given(NamedTuple):
+        event_type: str = "chain"
+        event_name: str | None = None
+        config: Mapping[str, object] | None = None
+        metadata: Mapping[str, object] | None = None
+        exclude: Sequence[str] = ()
+        capture_inputs: bool | Sequence[str] = True
+        capture_outputs: bool | Sequence[str] = True
+        process_inputs: Callable[[dict[str, Any]], object] | None = None
+        process_outputs: Callable[[Any], object] | None = None
+        reduce: Callable[[list[Any]], object] | None = None
+        expected: tuple[type[BaseException], ...] = ()
+else:
+    _Given = namedtuple(
+        "_Given",
+        ("event_type", "event_name", "config", "metadata", "exclude", "capture_inputs", "capture_outputs", "process_inputs", "process_outputs", "reduce", "expected"),
+        defaults=("chain", None, None, None, (), True, True, None, None, None, ()),
+    )
+
 __all__ = ["CallPlan", "Options", "Receivers"]
 
 
-class Options(NamedTuple):
+class Options(_Given):
     """What `trace(...)` was given."""
 
-    event_type: str = "chain"
-    event_name: str | None = None
-    config: Mapping[str, object] | None = None
-    metadata: Mapping[str, object] | None = None
-    exclude: Sequence[str] = ()
-    capture_inputs: bool | Sequence[str] = True
-    capture_outputs: bool | Sequence[str] = True
-    process_inputs: Callable[[dict[str, Any]], object] | None = None
-    process_outputs: Callable[[Any], object] | None = None
-    reduce: Callable[[list[Any]], object] | None = None
-    expected: tuple[type[BaseException], ...] = ()
+    __slots__ = ()
 
     def captured(self, names: Sequence[str]) -> list[str]:
         """The parameters to record, of those there are."""

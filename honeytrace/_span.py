@@ -8,10 +8,10 @@ outcome wins, and a forked child (which empties `live`) never finishes a span of
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from time import perf_counter_ns, time_ns
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -20,7 +20,10 @@ from honeytrace._diagnostics import guard
 from honeytrace._event import Submit
 from honeytrace.exceptions import TraceError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+
     from typing_extensions import Self
 
     from honeytrace._snapshot import Snapshotter
@@ -181,23 +184,27 @@ class Extra:
         self.fields: dict[str, dict[str, Any]] = {}
 
 
-class Call(NamedTuple):
-    """One span that has started."""
+if TYPE_CHECKING:
 
-    plan: Plan
-    recorder: Recorder
-    session: bytes
-    id: bytes | None
-    """None: the session is not kept, and this was only to be made current."""
-    parent: bytes
-    anchor: int
-    """Wall clock minus monotonic clock, in ns; the same for all spans of a session."""
-    inputs: bytes
-    token: Token[Current | None]
-    start: int
-    """Monotonic nanoseconds."""
-    root: bool
-    """Whether it opened its own session."""
+    class Call(NamedTuple):
+        """One span that has started."""
+
+        plan: Plan
+        recorder: Recorder
+        session: bytes
+        id: bytes | None
+        """None: the session is not kept, and this was only to be made current."""
+        parent: bytes
+        anchor: int
+        """Wall clock minus monotonic clock, in ns; the same for all spans of a session."""
+        inputs: bytes
+        token: Token[Current | None]
+        start: int
+        """Monotonic nanoseconds."""
+        root: bool
+        """Whether it opened its own session."""
+else:
+    Call = namedtuple("Call", ("plan", "recorder", "session", "id", "parent", "anchor", "inputs", "token", "start", "root"))
 
 
 class Span:

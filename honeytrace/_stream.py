@@ -10,7 +10,6 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from contextvars import Token
-from typing import Any
 
 import orjson
 
@@ -18,6 +17,10 @@ from honeytrace._bookkeeping import finish_with, leave
 from honeytrace._context import Current, restore
 from honeytrace._diagnostics import failed
 from honeytrace._span import Call, Recorder, pieces
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["KEPT", "Stream", "fail_stream", "finish_stream", "unhooked"]
 

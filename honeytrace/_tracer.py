@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import Token
 from time import time_ns
-from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -22,9 +21,11 @@ from honeytrace._ids import is_id, new_id
 from honeytrace._span import OBJECT_FIELDS, Extra, Plan, Recorder, Span, add, check_fields, live, pieces, submit_update
 from honeytrace.exceptions import ConfigError, TraceError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
+    from typing import Any
 
 __all__ = ["CurrentSession", "RecordingTracer", "Suppression"]
 
