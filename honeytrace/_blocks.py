@@ -12,11 +12,12 @@ from types import TracebackType
 
 import orjson
 
-from honeytrace._bookkeeping import announce_session, finish_with, keeps, leave
+from honeytrace._bookkeeping import announce_session, finish_with, keeps, leave_by_hand
+from honeytrace._context import NOTHING_KEPT
 from honeytrace._diagnostics import guard
 from honeytrace._doors import begin
 from honeytrace._ids import is_id, new_id
-from honeytrace._span import Call, Extra, Plan, Recorder, Span, add, live, pieces, submit_update
+from honeytrace._span import Call, Extra, Plan, Recorder, Span, add, check_fields, live, pieces, submit_update
 from honeytrace.exceptions import ConfigError, TraceError
 
 TYPE_CHECKING = False
@@ -38,13 +39,14 @@ class SpanBlock(Span):
     It is current between start and end, in the context that started it. It can be used again after its end.
     """
 
-    __slots__ = ("_call", "_inputs", "_tracer")
+    __slots__ = ("_call", "_inputs", "_tracer", "_waiting")
 
     def __init__(self, tracer: RecordingTracer, plan: Plan, inputs: Mapping[str, object] | None) -> None:
         super().__init__(None, plan, b"", b"")
         self._tracer = tracer
         self._inputs = inputs
         self._call: Call | None = None
+        self._waiting: list[dict[str, object]] = []
 
     def start(self) -> Self:
         """Start the span now and make it current. Returns itself."""
@@ -53,6 +55,9 @@ class SpanBlock(Span):
             self._recorder, self._id, self._session = recorder, b"", b""
             with guard("starting a span"):
                 self._open(recorder, pieces(recorder, self._inputs) if self._inputs else {})
+                waiting, self._waiting = self._waiting, []
+                for fields in waiting:
+                    self.enrich(**fields)
         return self
 
     def _open(self, recorder: Recorder, inputs: dict[str, Any]) -> None:
@@ -77,7 +82,21 @@ class SpanBlock(Span):
         self._finish(call, encoded, error if isinstance(error, BaseException) else None)
 
     def _finish(self, call: Call, outputs: dict[str, Any] | None, error: BaseException | None) -> None:
-        finish_with(call, outputs, error=error)
+        finish_with(call, outputs, error=error, by_hand=True)
+
+    def enrich(self, **fields: object) -> Self:
+        """Add to the event: metadata, metrics, feedback, config, user_properties (objects, merged), outputs, error.
+
+        Before start() it waits for the start; after the end it becomes a later update. Returns the span itself.
+
+        Raises:
+            TraceError: a field with another name.
+        """
+        check_fields(fields)
+        if not self._id and self._call is None:
+            self._waiting.append(fields)
+            return self
+        return super().enrich(**fields)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -137,11 +156,16 @@ class Session(SpanBlock):
         Raises:
             TraceError: a field with another name.
         """
-        if self._recorder is not None and self._id:
+        check_fields(fields)
+        if not self._id and self._call is None:
+            self._waiting.append(fields)
+        elif self._recorder is not None and self._id:
             self._tracer.update_session(self._recorder, self._id, fields)
         return self
 
     def _open(self, recorder: Recorder, inputs: dict[str, Any]) -> None:
+        if recorder.get() is NOTHING_KEPT:
+            return
         session = new_id() if self._given_id is None else self._given_id.encode()
         start = perf_counter_ns()
         anchor = time_ns() - start
@@ -158,7 +182,7 @@ class Session(SpanBlock):
 
     def _finish(self, call: Call, outputs: dict[str, Any] | None, error: BaseException | None) -> None:
         ended = perf_counter_ns()
-        leave(call)
+        leave_by_hand(call)
         with guard("finishing a session"):
             state = live.pop(call.session, None) if call.id is not None else None
             if state is None:

@@ -12,7 +12,7 @@ from time import perf_counter_ns
 
 import orjson
 
-from honeytrace._context import restore
+from honeytrace._context import before, gone, note_gone, restore, settle
 from honeytrace._diagnostics import failed
 from honeytrace._span import Call, Extra, Plan, Recorder, encode, encode_extra, live, unannounced
 
@@ -21,10 +21,20 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "announce", "announce_session", "fail", "finish_late", "finish_simple", "finish_with", "keeps", "late", "leave", "submit",
+    "announce",
+    "announce_session",
+    "fail",
+    "finish_late",
+    "finish_simple",
+    "finish_with",
+    "keeps",
+    "late",
+    "leave",
+    "leave_by_hand",
+    "submit",
 ]  # fmt: skip
 
-late: deque[tuple[Call, BaseException | None]] = deque(maxlen=10_000)
+late: deque[tuple[Call, BaseException | None, int]] = deque(maxlen=10_000)
 """Spans that could not be finished where they ended, mostly because the stack was full. The next one takes them along."""
 
 
@@ -46,6 +56,21 @@ def leave(call: Call) -> None:
         call.recorder.reset(call.token)
     except (ValueError, RuntimeError):
         restore(call.recorder.variable, call.token, call.session, call.id)
+    if gone:
+        settle(call.recorder.variable)
+
+
+def leave_by_hand(call: Call) -> None:
+    """Leave a span that was opened by hand and may end in any order, in any context.
+
+    Where another span is current, that one stays, and this one is passed over when it ends.
+    """
+    variable = call.recorder.variable
+    current = variable.get()
+    if current is not None and current[0] == call.session and current[1] == (call.id or call.session):
+        leave(call)
+    elif call.id is not None:
+        note_gone(call.id, before(call.token))
 
 
 def finish_simple(call: Call, ended: int, state: Plan | Extra, result: object) -> None:
@@ -56,9 +81,12 @@ def finish_simple(call: Call, ended: int, state: Plan | Extra, result: object) -
         submit(call, encode(call, ended, result))
 
 
-def fail(call: Call, error: BaseException | None) -> None:
-    """Finish a call with the exception that ended it."""
-    finish_with(call, error=error)
+def fail(call: Call, error: BaseException | None, waits: bool = False) -> None:
+    """Finish a call with the exception that ended it; one that `waits` is closed by GeneratorExit, and did not fail."""
+    if waits and isinstance(error, GeneratorExit):
+        finish_with(call, metadata={"outcome": "closed"})
+    else:
+        finish_with(call, error=error)
 
 
 def finish_with(
@@ -67,12 +95,21 @@ def finish_with(
     *,
     error: BaseException | None = None,
     metadata: dict[str, Any] | None = None,
+    left: bool = False,
+    by_hand: bool = False,
 ) -> None:
-    """Leave and finish a span, with outputs that are encoded already, an error, and metadata of its own."""
+    """Leave and finish a span, with outputs that are encoded already, an error, and metadata of its own.
+
+    With `left` it has been left before: a generator's span, which is entered and left at every step. `by_hand` says that
+    it was opened by hand.
+    """
     ended = perf_counter_ns()
     state: Plan | Extra | None = None
     try:
-        leave(call)
+        if by_hand:
+            leave_by_hand(call)
+        elif not left:
+            leave(call)
         if call.id is None:
             return
         state = live.pop(call.id, None)
@@ -89,7 +126,7 @@ def finish_with(
             finish_late()
     except RecursionError:
         if state is not None:
-            late.append((call, error))
+            late.append((call, error, ended))
     except Exception as problem:
         failed("finishing a span", problem)
 
@@ -108,16 +145,17 @@ def _describe(plan: Plan, error: BaseException) -> tuple[str | None, dict[str, s
 
 
 def finish_late() -> None:
-    """Finish what could not be finished where it ended. Its end is not known any more: it is now."""
+    """Finish what could not be finished where it ended."""
     while late:
         try:
-            call, error = late.popleft()
+            call, error, ended = late.popleft()
         except IndexError:
             return
         try:
-            text, about = (None, {}) if error is None else _describe(call.plan, error)
-            about["finished_late"] = "true"
-            submit(call, encode_extra(call, perf_counter_ns(), Extra(call.plan), None, text, about))
+            if call.id is not None:
+                live.pop(call.id, None)
+                text, about = (None, {}) if error is None else _describe(call.plan, error)
+                submit(call, encode_extra(call, ended, Extra(call.plan), None, text, about))
         except Exception as problem:
             failed("finishing a span", problem)
 
@@ -139,10 +177,12 @@ def submit(call: Call, body: bytes) -> None:
 
 def announce(recorder: Recorder, session: bytes) -> None:
     """Submit the record that opens the session of a root call, unless that has been done."""
-    waiting = unannounced.pop(session, None)
+    waiting = unannounced.get(session)
     if waiting is not None:
         plan, start, inputs = waiting
         announce_session(recorder, session, recorder.session_name or plan.event_name, start, inputs, {})
+        # Only then: another thread's event must find it here or behind the announcement. Twice does no harm.
+        unannounced.pop(session, None)
 
 
 def announce_session(

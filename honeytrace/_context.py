@@ -12,7 +12,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-__all__ = ["NOTHING_KEPT", "Current", "leave", "new_variable", "restore", "variables"]
+__all__ = [
+    "NOTHING_KEPT",
+    "Current",
+    "before",
+    "gone",
+    "leave",
+    "new_variable",
+    "note_gone",
+    "restore",
+    "settle",
+    "variables",
+]
 
 Current: TypeAlias = "tuple[bytes, bytes, bool, int]"
 """Session id, event id of the parent, whether the session is kept, and the session's clock.
@@ -23,6 +34,11 @@ session started: all times of a session lie on one line even if the wall clock i
 
 NOTHING_KEPT: Current = (b"", b"", False, 0)
 """Current under suppress(): nothing below is recorded."""
+
+gone: dict[bytes, Current | None] = {}
+"""Spans that ended while another one was current, and what was current before them. See `settle`."""
+
+_GONE_KEPT = 1_000
 
 variables: list[ContextVar[Current | None]] = []
 """The variable of every tracer, for those who carry the context into a thread."""
@@ -45,8 +61,13 @@ def restore(
     """
     current = variable.get()
     if current is not None and current[0] == session and current[1] in (event, session):
-        before = token.old_value
-        variable.set(None if before is Token.MISSING else before)
+        variable.set(before(token))
+
+
+def before(token: Token[Current | None]) -> Current | None:
+    """What was current when the token was made."""
+    value = token.old_value
+    return None if value is Token.MISSING else value
 
 
 def leave(variable: ContextVar[Current | None], token: Token[Current | None], mine: Current | None) -> None:
@@ -56,3 +77,18 @@ def leave(variable: ContextVar[Current | None], token: Token[Current | None], mi
     except (ValueError, RuntimeError):
         if mine is not None:
             restore(variable, token, mine[0], mine[1])
+
+
+def note_gone(event: bytes, earlier: Current | None) -> None:
+    """Remember that a span ended while another was current: when that one ends, it must not come back."""
+    if len(gone) >= _GONE_KEPT:
+        gone.pop(next(iter(gone)), None)
+    gone[event] = earlier
+
+
+def settle(variable: ContextVar[Current | None]) -> None:
+    """Pass over spans that have ended: make current the nearest one around them that has not."""
+    current = variable.get()
+    while current is not None and current[1] in gone:
+        current = gone[current[1]]
+        variable.set(current)

@@ -13,16 +13,18 @@ from types import FunctionType, MethodType
 from weakref import WeakKeyDictionary
 
 from honeytrace._doors import build, parameters_of
-from honeytrace._plan import CallPlan, Options, Receivers
+from honeytrace._plan import CallPlan, Options, SignaturePlan, check_names
+from honeytrace._receivers import Receivers
 from honeytrace.exceptions import TraceError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import inspect
     from typing import Any
 
 __all__ = ["decorate"]
 
-_doors: WeakKeyDictionary[FunctionType, tuple[object, Options, FunctionType]] = WeakKeyDictionary()
+_doors: WeakKeyDictionary[FunctionType, tuple[object, dict[str, Any], FunctionType]] = WeakKeyDictionary()
 """Every door, with what it was made from: decorating a door again replaces it."""
 
 
@@ -32,9 +34,8 @@ def decorate(target: Any, tracer: Any, given: dict[str, Any]) -> Any:
     Raises:
         TraceError: it is nothing that can be called.
     """
-    options = Options(**given)
-    if isinstance(target, FunctionType):
-        return _function(target, tracer, options, given)
+    if type(target) is FunctionType:  # and not isinstance: proxies lie about their class
+        return _function(target, tracer, given)
     if isinstance(target, type):
         return _class(target, tracer, given)
     if isinstance(target, MethodType):
@@ -51,24 +52,33 @@ def decorate(target: Any, tracer: Any, given: dict[str, Any]) -> Any:
     if callable(target) or isinstance(target, functools.singledispatchmethod):
         from honeytrace._proxy import proxy
 
-        return proxy(target, tracer, options, given)
+        return proxy(target, tracer, given)
     raise TraceError(
         f"trace() takes a function, method, property, class or another callable, not {type(target).__name__}"
     )
 
 
-def _function(function: FunctionType, tracer: Any, options: Options, given: dict[str, Any]) -> FunctionType:
+def _function(function: FunctionType, tracer: Any, given: dict[str, Any]) -> FunctionType:
     earlier = _doors.get(function)
+    carried: dict[str, Any] = {}
     if earlier is not None and earlier[0] is tracer:
         # Traced twice: recorded once, with the outer decorator's words where both speak.
         if not given:
             return function
-        _, inner, function = earlier
-        options = Options(**{**_spoken(inner), **given})
-    names = parameters_of(function).names
-    _check_names(options, names, function.__qualname__)
-    plan = CallPlan(function.__name__, options, names, function)
+        carried = {name: value for name, value in vars(function).items() if name != "__wrapped__"}
+        _, given, function = earlier[0], {**earlier[1], **given}, earlier[2]
+    options = Options(**given)
+    parameters = parameters_of(function)
+    speaks_for = _stands_for(function) if parameters.varargs or parameters.varkeywords else None
     receivers = Receivers(function)
+    plan: CallPlan
+    if speaks_for is not None:
+        plan = SignaturePlan(function.__name__, options, speaks_for, function)
+        names: tuple[str, ...] = tuple(speaks_for.parameters)
+    else:
+        names = parameters.names
+        plan = CallPlan(function.__name__, options, names, function)
+    check_names(options, names, function.__qualname__)
     door = build(
         function,
         tracer=tracer,
@@ -76,37 +86,54 @@ def _function(function: FunctionType, tracer: Any, options: Options, given: dict
         captured=options.captured(names),
         receives=receivers.receives,
         kinds=receivers,
+        by_signature=speaks_for is not None,
     )
     receivers.door = door
-    _doors[door] = (tracer, options, function)
+    vars(door).update(carried)
+    _doors[door] = (tracer, given, function)
     return door
 
 
-def _spoken(options: Options) -> dict[str, Any]:
-    """The options that differ from their defaults."""
-    silent = Options()
-    return {name: value for name, value in options._asdict().items() if value != getattr(silent, name)}
+def _stands_for(function: FunctionType) -> inspect.Signature | None:
+    """The signature of what a decorator's `*args, **kwargs` function stands for, or of a method that takes only those."""
+    import inspect  # loaded by orjson
 
-
-def _check_names(options: Options, names: tuple[str, ...], where: str) -> None:
-    for option in ("exclude", "capture_inputs"):
-        chosen = getattr(options, option)
-        for name in chosen if not isinstance(chosen, bool) else ():
-            if name not in names:
-                raise TraceError(f"{option} names {name!r}, but {where}() has only: {', '.join(names) or 'no parameters'}")
+    if not hasattr(function, "__wrapped__") and (parameters_of(function).first or "." not in function.__qualname__):
+        return None
+    try:
+        return inspect.signature(function)
+    except Exception:  # annotations that cannot be evaluated, a __signature__ of another kind
+        return None
 
 
 def _class(cls: type, tracer: Any, given: dict[str, Any]) -> type:
     """Trace the public methods a class defines itself. It stays the same class."""
     if given.get("event_name") is not None:
         raise TraceError(f"event_name cannot be given for a whole class ({cls.__qualname__}): its methods keep their names")
+    names = _parameters_of_methods(cls)
+    check_names(Options(**given), names, cls.__qualname__)
     for name, member in list(vars(cls).items()):
         if name.startswith("_") and name != "__call__":
             continue
         inner = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
-        if isinstance(inner, FunctionType) and inner not in _doors:
-            setattr(cls, name, decorate(member, tracer, given))
+        if type(inner) is FunctionType and inner not in _doors:
+            setattr(cls, name, decorate(member, tracer, _for_method(given, inner)))
     return cls
+
+
+def _for_method(given: dict[str, Any], method: FunctionType) -> dict[str, Any]:
+    """The options of a class as far as this method has the parameters they name."""
+    own = set(parameters_of(method).names)
+    fitting = dict(given)
+    for option in ("exclude", "capture_inputs"):
+        if not isinstance(given.get(option, True), bool):
+            fitting[option] = tuple(name for name in given[option] if name in own)
+    return fitting
+
+
+def _parameters_of_methods(cls: type) -> set[str]:
+    members = (getattr(member, "__func__", member) for member in vars(cls).values())
+    return {name for member in members if type(member) is FunctionType for name in parameters_of(member).names}
 
 
 def _property(target: property, tracer: Any, given: dict[str, Any]) -> property:

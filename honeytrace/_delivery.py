@@ -42,6 +42,7 @@ class Delivery:
 
     def __init__(self, journal: Journal, exporter: Exporter, *, batch_bytes: int, batch_count: int) -> None:
         self.closed = False
+        self.keep_open = False
         self._journal = journal
         self._exporter = exporter
         self._batch_bytes = batch_bytes
@@ -99,8 +100,9 @@ class Delivery:
             try:
                 if not self.closed and not self._exporting:
                     self.closed = True
-                    with guard("closing an exporter"):
-                        self._exporter.close()
+                    if not self.keep_open:
+                        with guard("closing an exporter"):
+                            self._exporter.close()
             finally:
                 lock.release()
 

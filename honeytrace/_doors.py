@@ -20,6 +20,7 @@ from types import FunctionType
 import orjson
 
 from honeytrace._bookkeeping import announce, fail, finish_late, finish_simple, keeps, late, leave
+from honeytrace._context import gone, settle
 from honeytrace._diagnostics import failed
 from honeytrace._event import PLAIN_SCALARS
 from honeytrace._ids import new_id, take
@@ -66,10 +67,11 @@ if $recorder is not None:
                 $id = $take()
             except $IndexError:
                 $id = $new_id()
+            if $root:
+                $anchor = $recorder.anchor if $clock() < $recorder.anchor_until else $recorder.new_anchor()
             {encode}
             $start = $clock()
             if $root:
-                $anchor = $recorder.anchor if $start < $recorder.anchor_until else $recorder.new_anchor($start)
                 $unannounced[$session] = ($plan, $start + $anchor, $inputs)
             $token = $set(($session, $id, True, $anchor))
         elif $root:
@@ -83,17 +85,30 @@ if $recorder is not None:
         $failed("starting a span", $error)
 """
 
-# Inputs of plain values are encoded on the spot; the plan looks after all others.
+# Inputs of plain values are encoded on the spot; the plan looks after all others. A type may refuse to be hashed.
 _ENCODE = """\
-if {plain} and $plan.simple_for is $recorder:
+try:
+    $plain = $plan.simple_for is $recorder and {plain}
+except $TypeError:
+    $plain = False
+if $plain:
     try:
         $inputs = $dumps({values})
     except $TypeError:
         $inputs = $plan.inputs($recorder, {values})
     $live[$id] = $plan
 else:
-    $inputs = $plan.inputs($recorder, {values})
+    {receiver}
+    $inputs = $plan.inputs($recorder, {given})
     $live[$id] = $plan.state($recorder)
+"""
+
+_RECEIVER = """\
+try:
+    $kind = $kinds[$type({first})]
+    $bound = $kind == 1 or $kind == 2 and $receives({first})
+except $TypeError:
+    $bound = $receives({first})
 """
 
 _CALL = """\
@@ -101,15 +116,15 @@ _CALL = """\
     $recorder = $tracer.recorder
     {start}
     try:
-        $result = {await_}$wrapped({arguments})
+        $result = {await_}{call}
     except:
         if $token is not None:
             $error = $exc_info()[1]
             $call = $Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
             try:
-                $fail($call, $error)
+                $fail($call, $error{closed})
             except $RecursionError:
-                $late.append(($call, $error))
+                $late.append(($call, $error, $clock()))
             finally:
                 $error = None
         raise
@@ -118,10 +133,16 @@ _CALL = """\
             $end = $clock()
             try:
                 $reset($token)
+                if $gone:
+                    $settle($recorder.variable)
             except ($ValueError, $RuntimeError):
                 $leave($Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root))
             $state = $live.pop($id, None)
-            if $state is $plan and ($type($result) is $str and $len($result) < 250 or $type($result) in $scalars):
+            try:
+                $plain = $state is $plan and ($type($result) is $str and $len($result) < 250 or $type($result) in $scalars)
+            except $TypeError:
+                $plain = False
+            if $plain:
                 try:
                     $out = $dumps($result)
                 except $TypeError:
@@ -146,7 +167,8 @@ _CALL = """\
                 $call = $Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
                 $finish_simple($call, $end, $state, $result)
         except $RecursionError:
-            $late.append(($Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root), None))
+            $call = $Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
+            $late.append(($call, None, $clock()))
         except $Exception as $error:
             $failed("finishing a span", $error)
     return $result
@@ -165,11 +187,12 @@ _STREAM = """\
     $mark = $count = $active = 0
     $thrown = None
     $call = $Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
+    $here = $get()
+    $leave($call)
     $stream = $Stream($call)
-    $here = $stream.context()
     try:
-        $inner = $wrapped({arguments})
-        $keep, $atoms, $freeze = $stream.keep, $stream.atoms, $stream.freeze
+        $inner = {call}
+        $keep, $freeze = $stream.keep, $stream.freeze
         $step = {first}
         $sent = None
         while True:
@@ -185,43 +208,53 @@ _STREAM = """\
                     $reset($token)
                 except $ValueError:
                     $stream.leave($token)
-            if $count == $mark:
-                $mark, $keep = $stream.mark($count, $now)
-            $count += 1
-            $keep($item if $type($item) in $atoms else $freeze($item))
+            $sent = $thrown = None
             try:
-                $sent = yield $item
+                if $count == $mark:
+                    $mark, $keep = $stream.mark($count, $now)
+                $count += 1
+                $keep($item if $type($item) is $str else $freeze($item))
+            except $RecursionError:
+                pass
+            try:
+                $sent = yield ($item, $item := None)[0]
                 $step = $inner.{send}
-                $thrown = None
             except:
                 $sent = $thrown = $exc_info()[1]
-                $sent.__traceback__ = $sent.__traceback__.tb_next
+                $sent.with_traceback($sent.__traceback__.tb_next)
                 $step = $inner.{throw}
     except {stop} as $stop:
-        $finish_stream($stream, $count, $active, {value}, $thrown)
+        try:
+            $finish_stream($stream, $count, $active, {value}, $thrown)
+        except $RecursionError:
+            $late.append(($call, None, $clock()))
         $sent = $thrown = None
         {return_}
     except:
-        $fail_stream($stream, $count, $active, $thrown, $exc_info()[1])
+        try:
+            $fail_stream($stream, $count, $active, $thrown, $exc_info()[1])
+        except $RecursionError:
+            $late.append(($call, None, $clock()))
         $sent = $thrown = None
         raise
 """
 
-_DELEGATE = "return (yield from $wrapped({arguments}))"
+_DELEGATE = "return (yield from {call})"
 
 _ASYNC_DELEGATE = """\
-$inner = $wrapped({arguments})
+$inner = {call}
         $step = $unhooked($inner)
         $sent = None
         try:
             while True:
                 $item = await $step($sent)
+                $sent = None
                 try:
-                    $sent = yield $item
+                    $sent = yield ($item, $item := None)[0]
                     $step = $inner.asend
                 except:
                     $sent = $exc_info()[1]
-                    $sent.__traceback__ = $sent.__traceback__.tb_next
+                    $sent.with_traceback($sent.__traceback__.tb_next)
                     $step = $inner.athrow
         except $StopAsyncIteration:
             pass
@@ -230,6 +263,7 @@ $inner = $wrapped({arguments})
 
 _CO_VARARGS, _CO_VARKEYWORDS = 0x04, 0x08
 _CO_GENERATOR, _CO_COROUTINE, _CO_ASYNC_GENERATOR = 0x20, 0x80, 0x200
+_CO_ITERABLE_COROUTINE = 0x100
 
 _GIVEN: dict[str, object] = {
     "Call": Call,
@@ -250,6 +284,8 @@ _GIVEN: dict[str, object] = {
     "fail_stream": fail_stream,
     "failed": failed,
     "finish_late": finish_late,
+    "gone": gone,
+    "settle": settle,
     "finish_simple": finish_simple,
     "finish_stream": finish_stream,
     "keeps": keeps,
@@ -305,6 +341,17 @@ class Parameters(_Names):
         return ", ".join(parts)
 
 
+    def as_tuple(self) -> str:
+        """What makes a tuple of all positional arguments."""
+        parts = [*self.positional_only, *self.positional, *(["*" + self.varargs] if self.varargs else [])]
+        return "(" + "".join(f"{part}, " for part in parts) + ")"
+
+    def as_dict(self) -> str:
+        """What makes a dict of all keyword arguments."""
+        parts = [f"{name!r}: {name}" for name in self.keyword_only]
+        return "{" + ", ".join([*parts, *(["**" + self.varkeywords] if self.varkeywords else [])]) + "}"
+
+
 def parameters_of(function: FunctionType) -> Parameters:
     """Read the parameters from the code object: no signature is computed, no annotation evaluated."""
     code = function.__code__
@@ -324,14 +371,18 @@ def _encode(names: Sequence[str], first: str | None, is_method: bool) -> str:
     """Write how the inputs are encoded: these parameters, the first one left out if it is a bound receiver."""
     rest = [name for name in names if name != first]
     if len(rest) == len(names):
-        return _ENCODE.format(plain=_plain(names), values=_values(names)).lstrip()
-    free = _ENCODE.format(plain=_plain(names), values=_values(names)).lstrip()
-    bound = _ENCODE.format(plain=_plain(rest), values=_values(rest)).lstrip()
-    receives = f"($kind := $kinds[$type({first})]) and ($kind == 1 or $receives({first}))"
-    if not is_method:
-        # Plain values are nobody's receiver: a function called with them need not ask.
-        receives = f"not {_plain([first or ''])} and {receives}"
-    return f"if {receives}:\n{_indent(bound, 1)}\nelse:\n{_indent(free, 1)}"
+        return _form(names, "", _values(names))
+    receiver = _RECEIVER.format(first=first)
+    if is_method:
+        either = _form(rest, "", _values(rest)), _form(names, "", _values(names))
+        return f"{receiver}if $bound:\n{_indent(either[0], 1)}\nelse:\n{_indent(either[1], 1)}"
+    # Plain values are nobody's receiver: a function called with them need not ask.
+    return _form(names, receiver, f"{_values(rest)} if $bound else {_values(names)}")
+
+
+def _form(names: Sequence[str], receiver: str, given: str) -> str:
+    indented = _indent(receiver or "pass", 1).lstrip()
+    return _ENCODE.format(plain=_plain(names), values=_values(names), receiver=indented, given=given)
 
 
 def _plain(names: Sequence[str]) -> str:
@@ -348,7 +399,7 @@ def _indent(text: str, levels: int) -> str:
     return "\n".join("    " * levels + line if line.strip() else line for line in text.rstrip().splitlines())
 
 
-def _source(parameters: Parameters, flags: int, encode: str, arguments: str, prefix: str) -> str:
+def _source(parameters: Parameters, flags: int, encode: str, call: str, prefix: str) -> str:
     """Write the source of a factory whose arguments are the free names of the door."""
     words = {"async_": "", "await_": "", "send": "send", "throw": "throw", "first": "$inner.send"}
     words.update(stop="$StopIteration", value="$stop.value", return_="return $stop.value")
@@ -364,9 +415,10 @@ def _source(parameters: Parameters, flags: int, encode: str, arguments: str, pre
     start = _START.format(encode=_indent(encode, 3).lstrip())
     body = template.format(
         parameters=parameters.definition(),
-        arguments=arguments,
+        call=call,
+        closed=", True" if flags & _CO_COROUTINE else "",
         start=_indent(start, 1).lstrip(),
-        delegate=delegate.format(arguments=arguments),
+        delegate=delegate.format(call=call),
         **words,
     )
     given = ", ".join(f"${name}" for name in (*_GIVEN, *_BOUND))
@@ -385,7 +437,8 @@ def _bound(tracer: Any, *others: object) -> tuple[object, ...]:
 @lru_cache(maxsize=512)
 def _factory(source: str) -> Callable[..., FunctionType]:
     """Compile a factory. Equal lists of parameters share the code."""
-    filename = f"<honeytrace door {next(_numbers)}>"
+    # A frame of the import system is passed over where warnings count stack levels: so is one of ours, by this name.
+    filename = f"<honeytrace door {next(_numbers)}, passed over like importlib._bootstrap>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     namespace: dict[str, Any] = {}
     exec(compile(source, filename, "exec"), namespace)
@@ -404,11 +457,13 @@ def build(
     captured: Sequence[str],
     receives: Callable[[object], bool],
     kinds: dict[type, int],
+    by_signature: bool = False,
 ) -> FunctionType:
     """Build the door in front of a Python function.
 
     `captured` are the parameters to record. `kinds` and `receives` tell whether the first argument is a bound
-    receiver: by its type (0 no, 1 yes), or 2 where the object itself must be asked.
+    receiver: by its type (0 no, 1 yes), or 2 where the object itself must be asked. With `by_signature` the plan names
+    the arguments: for a function that takes `*args` on behalf of another.
     """
     parameters = parameters_of(function)
     prefix = "_ht_"
@@ -416,10 +471,15 @@ def build(
         prefix += "_"
     shown = [name for name in parameters.names if name in captured]
     is_method = "." in function.__qualname__.rpartition("<locals>")[2]
-    encode = _encode(shown, parameters.first, is_method)
-    source = _source(parameters, function.__code__.co_flags, encode, parameters.arguments(), prefix)
+    if by_signature:
+        encode = _form_by_plan(f"$plan.bind({parameters.as_tuple()}, {parameters.as_dict()}, $receives)")
+    else:
+        encode = _encode(shown, parameters.first, is_method)
+    flags = function.__code__.co_flags
+    source = _source(parameters, flags, encode, f"$wrapped({parameters.arguments()})", prefix)
     made = _factory(source)(*_GIVEN.values(), *_bound(tracer, plan, function, receives, kinds))
-    code = made.__code__.replace(co_name=function.__code__.co_name)
+    code = made.__code__
+    code = code.replace(co_name=function.__code__.co_name, co_flags=code.co_flags | flags & _CO_ITERABLE_COROUTINE)
     if sys.version_info >= (3, 11):
         code = code.replace(co_qualname=function.__code__.co_qualname)
     door = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, made.__closure__)
@@ -428,12 +488,29 @@ def build(
     return door
 
 
+def _form_by_plan(values: str) -> str:
+    return _ENCODE.format(plain="False", values="None", receiver="pass", given=values)
+
+
 def build_for_proxy(flags: int, *, tracer: object, plan: object) -> FunctionType:
-    """Build a door with wrapt's calling convention, for a callable that waits as `flags` say."""
+    """Build a door with wrapt's calling convention, for a callable that waits as `flags` say.
+
+    One that waits is called first, so that a wrong call fails at once, and the door drives what came of it.
+    """
     parameters = Parameters(positional=("$wrapped", "$instance", "$args", "$kwargs"))
-    encode = _ENCODE.format(plain="False", values="$plan.bind($instance, $args, $kwargs)").lstrip()
-    source = _source(parameters, flags, encode, "*$args, **$kwargs", "_ht_")
-    return _factory(source)(*_GIVEN.values(), *_bound(tracer, plan, None, None, None))
+    encode = _form_by_plan("$plan.bind($args, $kwargs, None, $instance)")
+    call = "$wrapped" if flags else "$wrapped(*$args, **$kwargs)"
+    if flags & _CO_COROUTINE:
+        call = "$wrapped"
+    source = _source(parameters, flags, encode, call, "_ht_")
+    door = _factory(source)(*_GIVEN.values(), *_bound(tracer, plan, None, None, None))
+    if not flags:
+        return door
+
+    def first(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return door(wrapped(*args, **kwargs), instance, args, kwargs)
+
+    return first  # type: ignore[return-value]
 
 
 @cache

@@ -22,7 +22,7 @@ from honeytrace._journal import Journal
 from honeytrace.exceptions import ConfigError
 from honeytrace.protocols import Exporter
 
-__all__ = ["FlushResult", "Flusher"]
+__all__ = ["FlushResult", "Flusher", "check_timeout"]
 
 _NEVER = sys.maxsize
 _PATIENCE = 0.1
@@ -129,6 +129,19 @@ class Flusher:
             self._delivery.close()
         return result
 
+    def leave_open(self) -> None:
+        """Do not close the exporter at the end: it goes on to serve another flusher."""
+        self._delivery.keep_open = True
+
+    def deliver_late(self, timeout: float) -> None:
+        """From here on deliver each record on the spot, for at most so many seconds: the thread may be gone."""
+        self._late = True
+        self._journal.wake = lambda: self.flush(timeout)
+        self._wake_from(0)
+
+    def _wake_from(self, size: int) -> None:
+        self._journal.wake_at = 0 if self._late else size
+
     def reset_after_fork(self) -> None:
         """In a child: give up the thread, the locks and the records, all of which are the parent's."""
         self._journal.reset_after_fork()
@@ -140,8 +153,9 @@ class Flusher:
         self._thread: Thread | None = None
         # Not an Event: a signal handler or a finaliser that sets it in the middle of a set() would deadlock.
         self._wake: SimpleQueue[None] = SimpleQueue()
+        self._late = False
         self._journal.wake = self._rouse
-        self._journal.wake_at = 0  # the journal's size from which an append wakes the thread
+        self._wake_from(0)  # the journal's size from which an append wakes the thread
         self._waiting: set[_Waiting] = set()
         self._next_tick = 0.0
 
@@ -164,13 +178,13 @@ class Flusher:
             return
         try:
             if not self._alive():
-                self._journal.wake_at = _NEVER
+                self._wake_from(_NEVER)
                 thread = Thread(target=self._run, name=f"honeytrace-flusher-{self._name}", daemon=True)
                 thread.start()
                 self._thread = thread
         except Exception as error:
             # Without a thread flush() works all the same; the next try is a batch later.
-            self._journal.wake_at = self._journal.written + self._batch_bytes
+            self._wake_from(self._journal.written + self._batch_bytes)
             if main_thread().is_alive():  # else the interpreter is ending and starts none
                 failed("starting the flusher", error)
         finally:
@@ -232,7 +246,7 @@ class Flusher:
         except BaseException as error:
             failed("running the flusher", error)
         finally:
-            self._journal.wake_at = _NEVER if self._ending else 0  # 0: the next event starts another thread
+            self._wake_from(_NEVER if self._ending else 0)  # 0: the next event starts another thread
 
     def _rest(self) -> None:
         """Wait for a reason to act: a full batch, the interval, a flush, a backoff's end, a tick, stop."""
@@ -256,14 +270,14 @@ class Flusher:
 
     def _pause(self, size: int, until: float) -> None:
         """Sleep until the journal reaches this size, or somebody wakes the thread, or it is late enough."""
-        self._journal.wake_at = size
+        self._wake_from(size)
         # What was appended before the line above woke nobody.
         if self._journal.empty or self._journal.written < size:
             if self.ticks:
                 until = min(until, self._next_tick)
             with suppress(Empty):
                 self._wake.get(timeout=_left(until))
-        self._journal.wake_at = _NEVER
+        self._wake_from(_NEVER)
 
     def _wanted(self) -> bool:
         acknowledged = self._journal.acknowledged
@@ -286,12 +300,21 @@ class Flusher:
                 waiting.news.put(None)
 
 
-def _deadline(timeout: float | None) -> float:
+def check_timeout(timeout: object) -> None:
+    """Refuse what is neither None nor a number of seconds.
+
+    Raises:
+        ConfigError: the timeout is such a thing.
+    """
     if timeout is None:
-        return math.inf
+        return
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
         raise ConfigError(f"timeout must be None or a number of seconds from 0 up, not {timeout!r}")
-    return monotonic() + timeout
+
+
+def _deadline(timeout: float | None) -> float:
+    check_timeout(timeout)
+    return math.inf if timeout is None else monotonic() + timeout
 
 
 def _left(deadline: float) -> float | None:

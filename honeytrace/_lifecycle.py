@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import atexit
 import os
-import weakref
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
+from time import monotonic
 
 from honeytrace import _ids
+from honeytrace._bookkeeping import late
 from honeytrace._decorator import decorate
 from honeytrace._diagnostics import guard
 from honeytrace._event import resolve_event_type
@@ -21,7 +23,7 @@ from honeytrace.exceptions import TraceError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, MutableMapping, Sequence
+    from collections.abc import Callable, MutableMapping, Sequence
     from functools import cached_property, partialmethod
     from typing import Any, Protocol, TypeVar, overload
 
@@ -47,7 +49,8 @@ __all__ = ["Tracer", "default_tracer"]
 EXIT_SECONDS = 2.5
 """How long the end of the process may take, whatever the destination does."""
 
-_tracers: weakref.WeakSet[Tracer] = weakref.WeakSet()
+_running_tracers: set[Tracer] = set()
+"""Tracers between init() and shutdown(): held, so that what they recorded is delivered even if nobody else holds them."""
 
 
 class Tracer(RecordingTracer):
@@ -56,7 +59,6 @@ class Tracer(RecordingTracer):
     def __init__(self) -> None:
         super().__init__()
         self._running: Pipelines | None = None
-        _tracers.add(self)
 
     def __reduce__(self) -> Any:
         if self is not default_tracer:
@@ -92,6 +94,8 @@ class Tracer(RecordingTracer):
         from honeytrace import _config
         from honeytrace._pipelines import Pipelines, open_exporters
         from honeytrace._snapshot import Limits, Snapshotter
+        from honeytrace.exceptions import ConfigError
+        from honeytrace.protocols import Sampler
         from honeytrace.redaction import redactor_from
         from honeytrace.sampling import RateSampler
 
@@ -104,14 +108,17 @@ class Tracer(RecordingTracer):
             max_event_bytes=max_event_bytes,
             enabled=enabled,
         )
+        if sampler is not None and not isinstance(sampler, Sampler):
+            raise ConfigError(f"sampler must be an object with a keep(session_id) method, not {sampler!r}")
         if sampler is None and settings.sample_rate < 1:
             sampler = RateSampler(settings.sample_rate)
         limits = Limits(max_bytes=settings.max_event_bytes // 2)
         snapshotter = Snapshotter(redactor_from(redact), limits)
         chosen = open_exporters(exporters, settings)
-        self.shutdown(EXIT_SECONDS)
+        self._stop(EXIT_SECONDS, keep=chosen)
         if settings.enabled:
             self._running = Pipelines(chosen, settings.queue_bytes)
+            _running_tracers.add(self)
             self.recorder = Recorder(
                 variable=self.variable,
                 snapshotter=snapshotter,
@@ -220,10 +227,14 @@ class Tracer(RecordingTracer):
         Raises:
             ConfigError: the timeout is not a number of seconds.
         """
-        result = self._pipelines().stop(timeout)
+        return self._stop(timeout)
+
+    def _stop(self, timeout: float, keep: Sequence[Exporter] = ()) -> FlushResult:
+        """Stop recording, then deliver what there is; exporters to `keep` are not closed."""
         self.recorder = None
-        self._running = None
-        return result
+        pipelines, self._running = self._pipelines(), None
+        _running_tracers.discard(self)
+        return pipelines.stop(timeout, keep)
 
     def stats(self) -> Stats:
         """The books of all exporters since `init()`."""
@@ -250,9 +261,9 @@ class Tracer(RecordingTracer):
 
         return Attachment(self, headers)
 
-    def _at_exit(self) -> None:
+    def _at_exit(self, deadline: float) -> None:
         if self._running is not None:
-            self._running.end_of_process(EXIT_SECONDS)
+            self._running.end_of_process(max(0.0, deadline - monotonic()))
 
     def _after_fork(self) -> None:
         if self._running is not None:
@@ -280,8 +291,8 @@ def _check_options(options: dict[str, Any]) -> None:
         if options.get(name) is not None and not isinstance(options[name], Mapping):
             raise TraceError(f"{name} must be a mapping, not {type(options[name]).__name__}")
     for name in ("exclude", "capture_inputs", "capture_outputs"):
-        if isinstance(options.get(name), str):
-            options[name] = (options[name],)
+        if name in options:
+            options[name] = _names(name, options[name])
     event_name = options.get("event_name")
     if event_name is not None and not isinstance(event_name, str):
         raise TraceError(f"event_name must be a string, not {type(event_name).__name__}")
@@ -293,18 +304,36 @@ def _check_options(options: dict[str, Any]) -> None:
         options["expected"] = expected
 
 
+def _names(option: str, given: object) -> bool | tuple[str, ...]:
+    """A choice of names as a tuple; a bool where the option takes one."""
+    if isinstance(given, bool) and option != "exclude":
+        return given
+    names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (None,)
+    if not all(isinstance(name, str) for name in names):
+        wanted = "names" if option == "exclude" else "True, False or names"
+        raise TraceError(f"{option} must be {wanted}, not {given!r}")
+    return names
+
+
 def _exit() -> None:
-    for tracer in list(_tracers):
+    deadline = monotonic() + EXIT_SECONDS
+    for tracer in list(_running_tracers):
         with guard("flushing at exit"):
-            tracer._at_exit()
+            tracer._at_exit(deadline)
 
 
 def _fork() -> None:
     _ids.forget()
     live.clear()
     unannounced.clear()
-    for tracer in list(_tracers):
+    late.clear()
+    for tracer in list(_running_tracers):
         tracer._after_fork()
+    # A child of multiprocessing ends by os._exit and runs no exit handlers but those of multiprocessing itself.
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and _running_tracers:
+        with guard("preparing a child process"):
+            util.register_after_fork(default_tracer, lambda _: util.Finalize(None, _exit, exitpriority=0))
 
 
 default_tracer = Tracer()

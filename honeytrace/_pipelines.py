@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Thread
 from time import monotonic
 
 from honeytrace._config import Settings
 from honeytrace._diagnostics import logger, warn_once
 from honeytrace._event import Kind, Submit
-from honeytrace._flusher import Flusher, FlushResult
+from honeytrace._flusher import Flusher, FlushResult, check_timeout
 from honeytrace._journal import Books, Journal
 from honeytrace.exceptions import ConfigError
 from honeytrace.protocols import Exporter
@@ -46,11 +47,6 @@ class _Pipeline:
         self.journal = Journal(exporter.name, max_bytes)
         self.flusher = Flusher(self.journal, exporter)
 
-    def deliver_late(self) -> None:
-        """From here on, deliver each record on the spot, in the thread that brings it."""
-        self.journal.wake = lambda: self.flusher.flush(_LATE_SECONDS)
-        self.journal.wake_at = 0
-
 
 class Pipelines:
     """All pipelines of a tracer."""
@@ -74,15 +70,18 @@ class Pipelines:
         """Flush all under one deadline."""
         return _together([pipeline.flusher.flush for pipeline in self._all], timeout)
 
-    def stop(self, timeout: float | None) -> FlushResult:
-        """Flush and end all under one deadline."""
+    def stop(self, timeout: float | None, keep: Sequence[Exporter] = ()) -> FlushResult:
+        """Flush and end all under one deadline; exporters to `keep` are not closed."""
+        for pipeline in self._all:
+            if any(pipeline.exporter is exporter for exporter in keep):
+                pipeline.flusher.leave_open()
         return _together([pipeline.flusher.stop for pipeline in self._all], timeout)
 
     def end_of_process(self, timeout: float) -> None:
         """Flush, and from here on deliver each record on the spot: other exit handlers may still be traced."""
         result = self.flush(timeout)
         for pipeline in self._all:
-            pipeline.deliver_late()
+            pipeline.flusher.deliver_late(_LATE_SECONDS)
         if result.pending:
             logger.warning(
                 "%d events were not delivered before the process ended (%s)", result.pending, result.last_error
@@ -147,23 +146,28 @@ def _exporter(given: Exporter | str) -> Exporter:
 
 
 def _together(calls: Sequence[Callable[[float | None], FlushResult]], timeout: float | None) -> FlushResult:
-    """Flush or stop several exporters under one deadline; add up what happened."""
-    deadline = None if timeout is None else monotonic() + timeout if _is_number(timeout) else timeout
-    results = []
-    for call in calls:
-        left = timeout if deadline is None or not _is_number(timeout) else max(0.0, deadline - monotonic())
-        results.append(call(left))
-    if not results and not (timeout is None or _is_number(timeout)):
-        raise ConfigError(f"timeout must be None or a number of seconds from 0 up, not {timeout!r}")
+    """Flush or stop several exporters at the same time, under one deadline; add up what happened.
+
+    All but the last run in threads of their own: one that hangs takes nothing from the others.
+    """
+    check_timeout(timeout)
+    results: list[FlushResult] = []
+    threads = [Thread(target=lambda call=call: results.append(call(timeout)), daemon=True) for call in calls[:-1]]
+    for thread in threads:
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter is ending and starts no thread
+            results.append(calls[threads.index(thread)](timeout))
+    started = monotonic()
+    results += [call(timeout) for call in calls[-1:]]
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(None if timeout is None else max(0.0, timeout + 0.1 - (monotonic() - started)))
     return FlushResult(
-        ok=all(result.ok for result in results),
+        ok=len(results) == len(calls) and all(result.ok for result in results),
         delivered=sum(result.delivered for result in results),
         pending=sum(result.pending for result in results),
         dropped=sum(result.dropped for result in results),
         set_aside=sum(result.set_aside for result in results),
         last_error=next((result.last_error for result in results if result.last_error), None),
     )
-
-
-def _is_number(timeout: object) -> bool:
-    return isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout >= 0

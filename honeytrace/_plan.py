@@ -1,22 +1,23 @@
-"""The plan of a decorated callable: which parameters are recorded, under which rules, and who the receiver is.
+"""The plan of a decorated callable: which parameters are recorded, and under which rules.
 
 Made once per decorated callable; what depends on settings (which names are secret) or on annotations is worked out
-at the first call, when both are known.
+at the first call, when both are known. Everything here fails closed: what cannot be shown safely is not shown.
 """
 
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Mapping, Sequence
-from types import FunctionType
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import orjson
 
 from honeytrace._diagnostics import failed
 from honeytrace._span import Plan, Recorder, pieces
+from honeytrace.exceptions import TraceError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import inspect
     from typing import Any, NamedTuple
 
     class _Given(NamedTuple):
@@ -34,11 +35,12 @@ if TYPE_CHECKING:
 else:
     _Given = namedtuple(
         "_Given",
-        ("event_type", "event_name", "config", "metadata", "exclude", "capture_inputs", "capture_outputs", "process_inputs", "process_outputs", "reduce", "expected"),
+        "event_type event_name config metadata exclude capture_inputs capture_outputs process_inputs process_outputs "
+        "reduce expected",
         defaults=("chain", None, None, None, (), True, True, None, None, None, ()),
     )
 
-__all__ = ["CallPlan", "Options", "Receivers"]
+__all__ = ["CallPlan", "Options", "SignaturePlan", "check_names"]
 
 
 class Options(_Given):
@@ -52,6 +54,19 @@ class Options(_Given):
             return []
         chosen = names if self.capture_inputs is True else [name for name in names if name in self.capture_inputs]
         return [name for name in chosen if name not in self.exclude]
+
+
+def check_names(options: Options, names: Collection[str], where: str) -> None:
+    """Refuse names in the options that no parameter has: a typo must not reveal what it was to hide.
+
+    Raises:
+        TraceError: there is such a name.
+    """
+    for option in ("exclude", "capture_inputs"):
+        chosen = getattr(options, option)
+        for name in chosen if not isinstance(chosen, bool) else ():
+            if name not in names:
+                raise TraceError(f"{option} names {name!r}, but {where}() has only: {', '.join(names) or 'no parameters'}")
 
 
 class CallPlan(Plan):
@@ -79,13 +94,10 @@ class CallPlan(Plan):
         self._secret = frozenset(name for name in self._names if is_secret(name))
         options = self._options
         super().prepare(recorder)
-        if (
-            self._secret
-            or self._markers
-            or options.process_inputs is not None
-            or options.process_outputs is not None
-            or options.capture_outputs is not True
-        ):
+        self.plain_outputs = (
+            options.process_outputs is None and options.capture_outputs is True and "return" not in self._markers
+        )
+        if self._secret or self._markers or options.process_inputs is not None or not self.plain_outputs:
             self.simple_for = None
 
     def inputs(self, recorder: Recorder, values: dict[str, object]) -> bytes:
@@ -98,26 +110,23 @@ class CallPlan(Plan):
 
         hook = self._options.process_inputs
         markers = self._markers or {}
-        processed: object = values
-        for name in list(values):
-            if name in self._secret:
-                values[name] = REDACTED
+        processed: object = {name: REDACTED if name in self._secret else value for name, value in values.items()}
         if hook is not None:
-            # The hook sees the values as they are, markers included: it may need to look inside to decide.
             try:
-                processed = hook(values)
+                processed = hook(_copied(processed, 0))
             except Exception as error:
                 return _hook_failed("process_inputs", error)
-            if not isinstance(processed, dict):
-                processed = {"value": processed}
-        assert isinstance(processed, dict)
+        fields = processed if isinstance(processed, dict) else {"value": processed}
         for name, marker in markers.items():
-            if name in processed:
+            if name in fields:
                 if marker is Omit:
-                    del processed[name]
+                    del fields[name]
                 else:
-                    processed[name] = apply(marker, processed[name])
-        return recorder.snapshot(processed) if hook is not None else recorder.fields(processed)
+                    fields[name] = apply(marker, fields[name])
+        if hook is None:
+            return recorder.fields(fields)
+        data = recorder.snapshot(fields)  # the hook may have made new names: all of them are looked at
+        return data if data[:1] == b"{" else b'{"value":%b}' % data
 
     def outputs(self, recorder: Recorder, result: object) -> dict[str, Any]:
         """Encode a result after hook, choice of names and marker."""
@@ -131,108 +140,81 @@ class CallPlan(Plan):
             return {}
         if options.process_outputs is not None:
             try:
-                result = options.process_outputs(result)
+                result = options.process_outputs(_copied(result, 0))
             except Exception as error:
                 return orjson.loads(_hook_failed("process_outputs", error))  # type: ignore[no-any-return]
         if marker is not None:
             result = apply(marker, result)
-        if isinstance(result, dict):
-            if options.capture_outputs is not True:
-                result = {key: result[key] for key in options.capture_outputs if key in result}
-        elif options.capture_outputs is not True and "result" not in options.capture_outputs:
-            return {}
-        else:
-            result = {"result": result}
+        chosen = options.capture_outputs
+        if not issubclass(type(result), dict):
+            return pieces(recorder, {"result": result}) if chosen is True or "result" in chosen else {}
+        if chosen is not True:
+            content: dict[Any, Any] = dict(result)  # type: ignore[call-overload]
+            result = {key: value for key, value in content.items() if key in chosen}
         return pieces(recorder, result)
+
+
+class SignaturePlan(CallPlan):
+    """A plan that names arguments by a signature: for callables that a door cannot stand in for by its parameters."""
+
+    __slots__ = ("_captured", "_guarded", "_parameters", "_signature")
+
+    def __init__(self, name: str, options: Options, signature: inspect.Signature | None, function: object) -> None:
+        self._signature = signature
+        self._parameters = list(signature.parameters.values()) if signature is not None else []
+        names = tuple(parameter.name for parameter in self._parameters) or ("args", "kwargs")
+        super().__init__(name, options, names, function)
+        self._captured = frozenset(options.captured(names))
+        self._guarded = len(self._captured) < len(names)
+
+    def bind(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        receives: Callable[[object], bool] | None,
+        instance: object = None,
+    ) -> dict[str, Any]:
+        """Name the arguments. Those of a call that does not fit are not shown if any parameter is to be hidden."""
+        try:
+            signature = self._signature
+            if signature is None:
+                return {"args": args, "kwargs": kwargs}
+            bound_to = args[0] if receives is not None and args and receives(args[0]) else None
+            if instance is not None and not isinstance(instance, type):
+                signature = signature.replace(parameters=self._parameters[1:])
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError:
+                hidden = self._guarded or self._secret or self._markers
+                return {"not_recorded": "the arguments do not fit"} if hidden else {"args": args, "kwargs": kwargs}
+            bound.apply_defaults()
+            values = {name: value for name, value in bound.arguments.items() if name in self._captured}
+            if bound_to is not None:
+                first = self._parameters[0]
+                if first.kind is not first.VAR_POSITIONAL:
+                    values.pop(first.name, None)
+                elif first.name in values:
+                    values[first.name] = args[1:]
+            return values
+        except Exception as error:
+            failed("naming arguments", error)
+            return {}
+
+
+def _copied(value: Any, depth: int) -> Any:
+    """Copy containers of exact plain types: a hook must not be able to change what the program works with."""
+    if depth > 20:
+        return value
+    if type(value) is dict:
+        return {key: _copied(inner, depth + 1) for key, inner in value.items()}
+    if type(value) is list:
+        return [_copied(inner, depth + 1) for inner in value]
+    if type(value) is tuple:
+        return tuple(_copied(inner, depth + 1) for inner in value)
+    return value.copy() if type(value) in (set, bytearray) else value
 
 
 def _hook_failed(hook: str, error: Exception) -> bytes:
     """What is recorded instead of the data: that a hook failed, not what it saw."""
     failed(f"running a {hook} hook", error)
     return orjson.dumps({"not_recorded": f"{hook} raised {type(error).__name__}"})
-
-
-class Receivers(dict[type, int]):
-    """Remembers, by the type of a first argument, whether it is the bound receiver of a function.
-
-    0: it is not. 1: it is. 2: it is a class, so the answer depends on which. The receiver is recognised by where the
-    function sits: the class of the argument holds it as a method. The name `self` has no part in it.
-    """
-
-    __slots__ = ("_function", "door")
-
-    def __init__(self, function: FunctionType) -> None:
-        super().__init__(dict.fromkeys((str, int, float, bool, type(None), list, dict, tuple, bytes), 0))
-        self._function = function
-        self.door: object = None
-
-    def __missing__(self, kind: type) -> int:
-        try:
-            answer = 2 if issubclass(kind, type) else int(self._holds(kind, instance=True))
-        except Exception as error:  # a metaclass that lies
-            failed("looking for the receiver", error)
-            answer = 0
-        if len(self) > 200:  # classes made at run time must not pile up here
-            self.clear()
-        self[kind] = answer
-        return answer
-
-    def receives(self, cls: object) -> bool:
-        """Say whether a class is the receiver: of a class method, of __new__, or as an instance of its metaclass."""
-        try:
-            return isinstance(cls, type) and (
-                self._holds(cls, instance=False) or self._holds(type(cls), instance=True)
-            )
-        except Exception as error:
-            failed("looking for the receiver", error)
-            return False
-
-    def _holds(self, owner: type, *, instance: bool) -> bool:
-        function = self._function
-        home, _, name = function.__qualname__.rpartition(".")
-        for klass in type.__dict__["__mro__"].__get__(owner):
-            for key, member in list(vars(klass).items()):
-                if self._leads_here(member):
-                    return _binds(member, key, instance)
-            if klass.__module__ == function.__module__ and klass.__qualname__ == home and name in vars(klass):
-                # Another decorator in between that left no trail: judge by what the class holds under the name.
-                return _binds(vars(klass)[name], name, instance)
-        return False
-
-    def _leads_here(self, member: object) -> bool:
-        """Follow what wrappers and descriptors wrap, down to the function or its door."""
-        todo, seen = [member], 0
-        while todo and seen < 12:
-            seen += 1
-            candidate = todo.pop()
-            if candidate is self.door or candidate is self._function:
-                return True
-            if isinstance(candidate, property):
-                todo += [part for part in (candidate.fget, candidate.fset, candidate.fdel) if part is not None]
-                continue
-            for name in ("__func__", "__wrapped__", "func", "_self_wrapper"):
-                inner = getattr(candidate, "__dict__", {}).get(name) if name != "__func__" else None
-                inner = inner if inner is not None else _plain(candidate, name)
-                if inner is not None:
-                    todo.append(inner)
-        return False
-
-
-def _plain(candidate: object, name: str) -> object:
-    """An attribute of the descriptors that are known to be harmless to ask."""
-    if isinstance(candidate, (staticmethod, classmethod)):
-        return getattr(candidate, name, None)
-    if type(candidate).__module__ in ("functools", "honeytrace._decorator"):
-        return getattr(candidate, name, None)
-    return None
-
-
-def _binds(member: object, key: str, instance: bool) -> bool:
-    """Say whether a class member hands its owner to the function as first argument."""
-    if key == "__new__":
-        return not instance
-    if isinstance(member, staticmethod):
-        return False
-    if isinstance(member, classmethod):
-        return not instance
-    return instance

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from typing import Any
 
 import wrapt
 
-from honeytrace._diagnostics import guard
 from honeytrace._doors import build_for_proxy
-from honeytrace._plan import CallPlan, Options
+from honeytrace._plan import Options, SignaturePlan, check_names
 
 __all__ = ["TracedCallable", "proxy"]
 
@@ -28,7 +28,14 @@ class TracedCallable(wrapt.FunctionWrapper[Any, Any]):
         self._self_given = given
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _rebuild, (self.__wrapped__, self._self_tracer, self._self_given)
+        wrapped = self.__wrapped__
+        name = getattr(wrapped, "__qualname__", None)
+        found: Any = sys.modules.get(getattr(wrapped, "__module__", None) or "")
+        for part in name.split(".") if isinstance(name, str) else ["<none>"]:
+            found = getattr(found, part, None)
+        if found is self:  # a global: pickled by its name, as what it wraps would be
+            return name
+        return _rebuild, (wrapped, self._self_tracer, self._self_given)
 
     def __copy__(self) -> Any:
         import copy
@@ -42,54 +49,53 @@ class TracedCallable(wrapt.FunctionWrapper[Any, Any]):
 
 
 def _rebuild(wrapped: Any, tracer: Any, given: dict[str, Any]) -> Any:
-    return proxy(wrapped, tracer, Options(**given), given)
+    return proxy(wrapped, tracer, given)
 
 
-def proxy(target: Any, tracer: Any, options: Options, given: dict[str, Any]) -> Any:
-    """Wrap a callable that is no Python function."""
-    if isinstance(target, TracedCallable):
+def proxy(target: Any, tracer: Any, given: dict[str, Any]) -> Any:
+    """Wrap a callable that is no Python function.
+
+    Raises:
+        TraceError: an option names a parameter that there is not.
+    """
+    if type(target) is TracedCallable:
         if not given:
             return target
+        given = {**target._self_given, **given}
         target = target.__wrapped__
-    plan = _ProxyPlan(target, options)
+    options = Options(**given)
+    signature = _signature_of(target)
+    if signature is not None:
+        check_names(options, signature.parameters, _name_of(target))
+    plan = SignaturePlan(_name_of(target), options, signature, _annotated(target))
     return TracedCallable(target, build_for_proxy(_flags_of(target), tracer=tracer, plan=plan), tracer, given)
 
 
-class _ProxyPlan(CallPlan):
-    """A plan that names arguments from a signature: slower than a door, for callables a door cannot imitate."""
+def _signature_of(target: Any) -> inspect.Signature | None:
+    try:
+        return inspect.signature(getattr(target, "func", target) if _is_descriptor(target) else target)
+    except (TypeError, ValueError):
+        return None
 
-    __slots__ = ("_captured", "_parameters", "_signature")
 
-    def __init__(self, target: Any, options: Options) -> None:
-        try:
-            self._signature: inspect.Signature | None = inspect.signature(target)
-        except (TypeError, ValueError):
-            self._signature = None
-        self._parameters = list(self._signature.parameters.values()) if self._signature is not None else []
-        names = tuple(parameter.name for parameter in self._parameters) or ("args", "kwargs")
-        super().__init__(_name_of(target), options, names, target)
-        self._captured = frozenset(options.captured(names))
+def _is_descriptor(target: Any) -> bool:
+    return isinstance(target, functools.singledispatchmethod)
 
-    def bind(self, instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Name the arguments; those of a call that does not fit are listed as they came."""
-        values: dict[str, Any] = {"args": args, "kwargs": kwargs}
-        with guard("naming arguments"):
-            signature = self._signature
-            if signature is not None:
-                if instance is not None and not inspect.isclass(instance):
-                    signature = signature.replace(parameters=self._parameters[1:])
-                try:
-                    bound = signature.bind(*args, **kwargs)
-                except TypeError:
-                    return values
-                bound.apply_defaults()
-                values = bound.arguments
-        return {name: value for name, value in values.items() if name in self._captured}
+
+def _annotated(target: Any) -> Any:
+    """The function whose annotations hold for the call."""
+    while isinstance(target, (functools.partial, functools.singledispatchmethod)):
+        target = target.func
+    target = inspect.unwrap(target) if callable(target) else target
+    if inspect.isroutine(target) or isinstance(target, type):
+        return target
+    return getattr(type(target), "__call__", target)  # noqa: B004 - the method itself is wanted
 
 
 def _flags_of(target: Any) -> int:
     """How a call of the target waits, as the flags of a code object."""
-    for candidate in (target, getattr(type(target), "__call__", None)):
+    method = getattr(type(target), "__call__", None)  # noqa: B004 - the method itself is wanted
+    for candidate in (target, method):
         while isinstance(candidate, functools.partial):
             candidate = candidate.func
         if inspect.iscoroutinefunction(candidate):
@@ -102,7 +108,7 @@ def _flags_of(target: Any) -> int:
 
 
 def _name_of(target: Any) -> str:
-    while isinstance(target, functools.partial):
+    while isinstance(target, (functools.partial, functools.singledispatchmethod)):
         target = target.func
     name = getattr(target, "__name__", None)
     return name if isinstance(name, str) else type(target).__name__

@@ -19,6 +19,7 @@ from uuid import UUID
 import orjson
 
 from honeytrace._binary import DATA_URI
+from honeytrace._context import NOTHING_KEPT, leave, variables
 from honeytrace._diagnostics import failed
 from honeytrace._event import PLAIN_SCALARS as SCALARS
 from honeytrace._kinds import REDACTED, type_name
@@ -151,6 +152,15 @@ class Snapshotter:
         return all(type(name) is str and len(name) <= _LONG_NAME and not self.is_secret(name) for name in unknown)
 
     def _slowly(self, value: object, *, names_checked: bool = False) -> bytes:
+        # Looking at a value may run code of its own, and that may be traced: it is no part of the program's trace.
+        tokens = [(variable, variable.set(NOTHING_KEPT)) for variable in variables]
+        try:
+            return self._copied(value, names_checked=names_checked)
+        finally:
+            for variable, token in tokens:
+                leave(variable, token, NOTHING_KEPT)
+
+    def _copied(self, value: object, *, names_checked: bool) -> bytes:
         try:
             walk = Walk(self.limits, self.is_secret, self._encode_part, self._encode_rows)
             tree: Plain = walk.fields(value) if names_checked else walk.copy(value, 0)  # type: ignore[arg-type]

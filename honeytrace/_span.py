@@ -107,9 +107,10 @@ class Recorder:
         self.sampler = sampler
         self.anchor = self.anchor_until = 0
 
-    def new_anchor(self, now: int) -> int:
+    def new_anchor(self) -> int:
         """Compare wall clock and monotonic clock again: at most once a second, where a session starts."""
-        self.anchor = time_ns() - perf_counter_ns()
+        now = perf_counter_ns()
+        self.anchor = time_ns() - now
         self.anchor_until = now + 1_000_000_000
         return self.anchor
 
@@ -122,7 +123,7 @@ class Plan:
     reshape inputs and results: what a decorator was told to leave out, rewrite or hide (see _plan).
     """
 
-    __slots__ = ("event_name", "event_type", "expected", "fixed", "form", "head", "prepared_for", "reduce", "simple_for", "tail")
+    __slots__ = ("event_name", "event_type", "expected", "fixed", "form", "head", "plain_outputs", "prepared_for", "reduce", "simple_for", "tail")
 
     def __init__(
         self,
@@ -136,6 +137,8 @@ class Plan:
         self.fixed = {field: values for field, values in fixed.items() if values}
         self.expected = expected
         self.reduce: Callable[[list[Any]], object] | None = None
+        self.plain_outputs = True
+        """Whether a snapshot of the result is all there is to do."""
         self.head = self.form = b""
         self.tail = b"}"
         self.prepared_for: Recorder | None = None
@@ -170,7 +173,7 @@ class Plan:
 
     def outputs(self, recorder: Recorder, result: object) -> dict[str, Any]:
         """Encode a result key by key: a dict's own keys, anything else under "result"."""
-        return pieces(recorder, result if isinstance(result, dict) else {"result": result})
+        return pieces(recorder, result if issubclass(type(result), dict) else {"result": result})
 
 
 class Extra:
@@ -270,11 +273,13 @@ def check_fields(fields: Mapping[str, object], allowed: tuple[str, ...] = ENRICH
 
 def pieces(recorder: Recorder, values: object) -> dict[str, Any]:
     """Snapshot each value of a mapping on its own, secrets replaced; anything else goes under "value"."""
-    if not isinstance(values, Mapping):
+    if not issubclass(type(values), Mapping):
         values = {"value": values}
     snapshot, is_secret = recorder.snapshot, recorder.snapshotter.is_secret
     encoded: dict[str, Any] = {}
-    for key, value in list(values.items()):
+    # A subclass may answer anything; what a dict holds is in the dict.
+    items = dict.items(values) if issubclass(type(values), dict) else values.items()  # type: ignore[attr-defined, arg-type]
+    for key, value in list(items):
         name = key if type(key) is str else str(key)
         encoded[name] = "[redacted]" if is_secret(name) else orjson.Fragment(snapshot(value))
     return encoded
@@ -293,7 +298,7 @@ def encode(call: Call, ended: int, result: object) -> bytes:
     start, end = (call.start + call.anchor) // 1000, (ended + call.anchor) // 1000
     outputs = call.recorder.snapshot(result)
     filled = (call.id, call.session, call.parent, start, end, end - start, call.inputs)
-    if isinstance(result, dict):
+    if outputs[:1] == b"{" and issubclass(type(result), dict):
         return b'%b%b,"outputs":%b%b' % (call.plan.head, _OPEN % filled, outputs, call.plan.tail)
     return call.plan.form % (*filled, outputs)
 
@@ -332,8 +337,6 @@ def add(recorder: Recorder, id: bytes, fields: Mapping[str, object]) -> bool:
     if state is None:
         return False
     if isinstance(state, Plan):
-        if state.event_type == "session":
-            return False
         state = live[id] = Extra(state)
     for field, values in fields.items():
         if field == "error" and values is not None:

@@ -13,10 +13,10 @@ from contextvars import Token
 
 import orjson
 
-from honeytrace._bookkeeping import finish_with, leave
+from honeytrace._bookkeeping import finish_with
 from honeytrace._context import Current, restore
 from honeytrace._diagnostics import failed
-from honeytrace._span import Call, Recorder, pieces
+from honeytrace._span import Call, Recorder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,13 +33,6 @@ _CHARACTERS = 200_000
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 
 
-class _Everything:
-    """Contains every type: chunks for a reducer are kept as they came."""
-
-    def __contains__(self, kind: type) -> bool:
-        return True
-
-
 class _Frozen(bytes):
     """A chunk that is encoded already."""
 
@@ -47,7 +40,7 @@ class _Frozen(bytes):
 class Stream:
     """The running record of one iteration of a generator."""
 
-    __slots__ = ("atoms", "call", "first", "freeze", "head", "keep", "tail")
+    __slots__ = ("call", "first", "freeze", "head", "keep", "tail")
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -55,26 +48,30 @@ class Stream:
         self.tail: deque[Any] = deque(maxlen=KEPT)
         self.first: int | None = None
         self.keep: Callable[[Any], object] = self.head.append
-        self.atoms: Any = _ATOMS if call.plan.reduce is None else _Everything()
-        snapshot = call.recorder.snapshot
-        self.freeze: Callable[[object], _Frozen] = lambda chunk: _Frozen(snapshot(chunk))
+        # What a reducer or a hook is to see is kept as it came.
+        raw = call.plan.reduce is not None or not call.plan.plain_outputs
+        self.freeze: Callable[[Any], Any] = (lambda chunk: chunk) if raw else self._freeze
+
+    def _freeze(self, chunk: Any) -> Any:
+        try:
+            if any(type(chunk) is kind for kind in _ATOMS):
+                return chunk
+            return _Frozen(self.call.recorder.snapshot(chunk))
+        except Exception as problem:
+            failed("recording a chunk", problem)
+            return _Frozen(b'"<not recorded>"')
 
     def mark(self, count: int, now: int) -> tuple[int, Callable[[Any], object]]:
         """Look at the stream when `count` chunks have come before this one; say when to look again."""
         if count == 0:
             self.first = now
             return 1, self.keep
+        # Once in a while: the number of looks grows with the logarithm of the number of chunks.
         text = sum(len(chunk) for chunk in self.head if isinstance(chunk, (str, bytes)))
         if count >= KEPT or text > _CHARACTERS:
             self.keep = self.tail.append
             return -1, self.keep
         return min(count * 2, KEPT), self.keep
-
-    def context(self) -> Current | None:
-        """What is current inside the body, taken while the span's start still holds; leaves the span."""
-        here = self.call.recorder.get()
-        leave(self.call)
-        return here
 
     def leave(self, token: Token[Current | None]) -> None:
         """Take back the context of a step where the token is refused."""
@@ -85,7 +82,8 @@ def finish_stream(stream: Stream, count: int, active: int, value: object, thrown
     """Finish after the generator returned; `thrown` is what its consumer threw in last."""
     try:
         closed = isinstance(thrown, GeneratorExit)
-        finish_with(stream.call, _outputs(stream, count, value), metadata=_metadata(stream, count, active, closed))
+        outputs = _outputs(stream, count, value)
+        finish_with(stream.call, outputs, metadata=_metadata(stream, count, active, closed), left=True)
     except Exception as problem:
         failed("finishing a generator's span", problem)
 
@@ -101,6 +99,7 @@ def fail_stream(
             _outputs(stream, count, None),
             error=None if closed else error,
             metadata=_metadata(stream, count, active, closed),
+            left=True,
         )
     except Exception as problem:
         failed("finishing a generator's span", problem)
@@ -120,19 +119,20 @@ def _outputs(stream: Stream, count: int, value: object) -> dict[str, Any]:
     plan, recorder = stream.call.plan, stream.call.recorder
     head, tail = stream.head, list(stream.tail)
     left_out = count - len(head) - len(tail)
-    outputs: dict[str, Any] | None = None
+    note = [f"... {left_out} chunks left out ..."] if left_out > 0 else []
     if plan.reduce is not None:
         try:
             outputs = plan.outputs(recorder, plan.reduce([*head, *tail]))
         except Exception as error:
+            failed("joining the chunks of a generator", error)
             outputs = {"result": f"reduce raised {type(error).__name__}; {count} chunks"}
-    elif plan.simple_for is not recorder:
-        outputs = plan.outputs(recorder, [*head, *tail])
+    elif not plan.plain_outputs:
+        outputs = plan.outputs(recorder, [*head, *note, *tail])
     else:
-        note = [f"... {left_out} chunks left out ..."] if left_out > 0 else []
         outputs = {"result": _join([*head, *note, *tail], recorder)}
     if value is not None:
-        outputs.update(pieces(recorder, {"return_value": value}))
+        returned = plan.outputs(recorder, {"result": value})
+        outputs.update({"return_value": returned["result"]} if "result" in returned else {})
     return outputs
 
 

@@ -13,10 +13,10 @@ from time import time_ns
 import orjson
 
 from honeytrace._blocks import Session, SpanBlock
-from honeytrace._bookkeeping import announce
+from honeytrace._bookkeeping import announce, announce_session, keeps
 from honeytrace._context import NOTHING_KEPT, Current, leave, new_variable
 from honeytrace._diagnostics import guard, warn_once
-from honeytrace._event import resolve_event_type
+from honeytrace._event import Kind, resolve_event_type
 from honeytrace._ids import is_id, new_id
 from honeytrace._span import OBJECT_FIELDS, Extra, Plan, Recorder, Span, add, check_fields, live, pieces, submit_update
 from honeytrace.exceptions import ConfigError, TraceError
@@ -228,7 +228,7 @@ class RecordingTracer:
         Raises:
             TraceError: the event type is none of the contract's.
         """
-        kind = _event_type(event_type)
+        resolved = _event_type(event_type)
         recorder, current = self.recorder, self.variable.get()
         if recorder is None or (current is not None and not current[2]):
             return None
@@ -238,9 +238,17 @@ class RecordingTracer:
             start = end if start_time is None else _microseconds(start_time)
             end = max(start, end)
             event_id = new_id()
-            session, parent = (current[0], current[1]) if current is not None else (new_id(),) * 2
+            if current is None:
+                session = new_id()
+                if not keeps(recorder, session):
+                    return None
+                current = (session, session, True, 0)
+                alone = True
+            else:
+                alone = False
+            session, parent = current[0], current[1]
             rest: dict[str, Any] = {
-                "event_type": kind,
+                "event_type": resolved,
                 "event_name": orjson.Fragment(recorder.snapshot(str(name))),
                 "source": orjson.Fragment(recorder.snapshot(recorder.source)),
                 "event_id": event_id.decode(),
@@ -257,8 +265,15 @@ class RecordingTracer:
                 rest["error"] = orjson.Fragment(recorder.snapshot(str(error)))
             given = zip(OBJECT_FIELDS, (metadata, metrics, feedback, config, user_properties))
             rest.update({field: pieces(recorder, values) for field, values in given if values})
-            announce(recorder, session)
-            recorder.submit("event" if current else "root", event_id, orjson.dumps(rest), start * 1000)
+            kind: Kind = "event"
+            if alone and recorder.session_name is not None:
+                announce_session(recorder, session, recorder.session_name, start * 1000, b"{}", {})
+                kind = "last"
+            elif alone:
+                kind = "root"
+            else:
+                announce(recorder, session)
+            recorder.submit(kind, event_id, orjson.dumps(rest), start * 1000)
             return event_id.decode()
         return None
 

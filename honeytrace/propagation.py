@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from honeytrace._context import Current, leave, variables
+from honeytrace._bookkeeping import keeps
+from honeytrace._context import NOTHING_KEPT, Current, leave, variables
 from honeytrace._ids import is_id
 
 if TYPE_CHECKING:
@@ -102,9 +103,9 @@ class Attachment:
         self._tracer = tracer
         found = extract(headers)
         self._current: Current | None = None
-        if found is not None and tracer.recorder is not None:
-            sampler = tracer.recorder.sampler
-            kept = sampler is None or sampler.keep(found[0].decode())
+        recorder = tracer.recorder
+        if found is not None and recorder is not None and recorder.get() is not NOTHING_KEPT:
+            kept = keeps(recorder, found[0])
             self._current = (*found, kept, time_ns() - perf_counter_ns())
         self._tokens: list[Token[Current | None]] = []
 

@@ -1,0 +1,105 @@
+"""Who the receiver of a method call is, found by where the function sits and not by a name such as `self`.
+
+A function is bound to its first argument if the class of that argument holds the function as a method. The answer
+is remembered by type.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+
+from honeytrace._diagnostics import failed
+
+__all__ = ["Receivers"]
+
+
+class Receivers(dict[type, int]):
+    """Remembers, by the type of a first argument, whether it is the bound receiver of a function.
+
+    0: it is not. 1: it is. 2: it is a class, so the answer depends on which. The receiver is recognised by where the
+    function sits: the class of the argument holds it as a method. The name `self` has no part in it.
+    """
+
+    __slots__ = ("_function", "door")
+
+    def __init__(self, function: FunctionType) -> None:
+        super().__init__(dict.fromkeys((str, int, float, bool, type(None), list, dict, tuple, bytes), 0))
+        self._function = function
+        self.door: object = None
+
+    def __missing__(self, kind: type) -> int:
+        try:
+            answer = 2 if issubclass(kind, type) else int(self._holds(kind, instance=True))
+        except Exception as error:  # a metaclass that lies
+            failed("looking for the receiver", error)
+            answer = 0
+        if len(self) > 200:  # classes made at run time must not pile up here
+            self.clear()
+        self[kind] = answer
+        return answer
+
+    def receives(self, value: object) -> bool:
+        """Say whether any object is the receiver; a class may be one of a class method, of __new__, or of a metaclass."""
+        try:
+            if issubclass(type(value), type) and self._holds(value, instance=False):  # type: ignore[arg-type]
+                return True
+            return self._holds(type(value), instance=True)
+        except Exception as error:
+            failed("looking for the receiver", error)
+            return False
+
+    def _holds(self, owner: type, *, instance: bool) -> bool:
+        function = self._function
+        home, _, name = function.__qualname__.rpartition(".")
+        for klass in _mro(owner):
+            for key, member in list(vars(klass).items()):
+                if self._leads_here(member):
+                    return _binds(member, key, instance)
+            if klass.__module__ == function.__module__ and klass.__qualname__ == home and name in vars(klass):
+                # Another decorator in between that left no trail: judge by what the class holds under the name.
+                return _binds(vars(klass)[name], name, instance)
+        return False
+
+    def _leads_here(self, member: object) -> bool:
+        """Follow what wrappers and descriptors wrap, down to the function or its door."""
+        todo, seen = [member], 0
+        while todo and seen < 12:
+            seen += 1
+            candidate = todo.pop()
+            if candidate is self.door or candidate is self._function:
+                return True
+            if isinstance(candidate, property):
+                todo += [part for part in (candidate.fget, candidate.fset, candidate.fdel) if part is not None]
+                continue
+            for name in ("__func__", "__wrapped__", "func", "_self_wrapper"):
+                inner = getattr(candidate, "__dict__", {}).get(name) if name != "__func__" else None
+                inner = inner if inner is not None else _plain(candidate, name)
+                if inner is not None:
+                    todo.append(inner)
+        return False
+
+
+def _plain(candidate: object, name: str) -> object:
+    """An attribute of the descriptors that are known to be harmless to ask."""
+    if isinstance(candidate, (staticmethod, classmethod)):
+        return getattr(candidate, name, None)
+    if type(candidate).__module__ in ("functools", "honeytrace._decorator"):
+        return getattr(candidate, name, None)
+    return None
+
+
+def _binds(member: object, key: str, instance: bool) -> bool:
+    """Say whether a class member hands its owner to the function as first argument."""
+    if key == "__new__":
+        return not instance
+    if isinstance(member, staticmethod):
+        return False
+    if isinstance(member, classmethod):
+        return not instance
+    return instance
+
+
+def _mro(owner: type) -> tuple[type, ...]:
+    """The classes to look through; a metaclass that redefines __mro__ is not asked."""
+    mro: tuple[type, ...] = type.__dict__["__mro__"].__get__(owner)
+    return mro
