@@ -69,9 +69,7 @@ def record_payment(line: str, started: float) -> None:
 
 def main() -> None:
     honeytrace.init(exporters=["local"])
-    with honeytrace.session(
-        "order desk", user_properties={"user_id": "customer-7", "country": "DE"}
-    ) as session:
+    with honeytrace.session("order desk", user_properties={"user_id": "customer-7", "country": "DE"}) as session:
         event_id = handle({"lamp": 2, "desk": 1, "sofa": 1}, coupon="WELCOME20")
         record_payment("card;328.80;0.4", started=time.time())
         delivery = Delivery()

@@ -15,7 +15,6 @@ Every finished call becomes one event and is delivered in the background. The ma
     to extend                             protocols; to test with: testing; what is raised: exceptions
 """
 
-
 from honeytrace._event import Event
 from honeytrace._lifecycle import Tracer, default_tracer
 from honeytrace._span import Span

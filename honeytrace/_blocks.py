@@ -210,4 +210,6 @@ class Session(SpanBlock):
         Raises:
             TraceError: always; it says what to use instead.
         """
-        raise TraceError("session(...) is a context manager, not a decorator: use @trace, or `with session(...):` inside")
+        raise TraceError(
+            "session(...) is a context manager, not a decorator: use @trace, or `with session(...):` inside"
+        )

@@ -34,8 +34,8 @@ __all__ = [
     "submit",
 ]  # fmt: skip
 
-late: deque[tuple[Call, BaseException | None, int]] = deque(maxlen=10_000)
-"""Spans that could not be finished where they ended, mostly because the stack was full. The next one takes them along."""
+late: deque[tuple[tuple[Any, ...], BaseException | None, int]] = deque(maxlen=10_000)
+"""Spans that could not be finished where they ended, mostly for lack of stack. The next one takes them along."""
 
 
 def keeps(recorder: Recorder, session: bytes) -> bool:
@@ -100,8 +100,8 @@ def finish_with(
 ) -> None:
     """Leave and finish a span, with outputs that are encoded already, an error, and metadata of its own.
 
-    With `left` it has been left before: a generator's span, which is entered and left at every step. `by_hand` says that
-    it was opened by hand.
+    With `left` it has been left before: a generator's span, which is entered and left at every step. `by_hand` says
+    that it was opened by hand.
     """
     ended = perf_counter_ns()
     state: Plan | Extra | None = None
@@ -125,8 +125,9 @@ def finish_with(
         if late:
             finish_late()
     except RecursionError:
-        if state is not None:
-            late.append((call, error, ended))
+        if state is not None and call.id is not None:
+            live[call.id] = state
+        late.append((call, error, ended))
     except Exception as problem:
         failed("finishing a span", problem)
 
@@ -148,12 +149,12 @@ def finish_late() -> None:
     """Finish what could not be finished where it ended."""
     while late:
         try:
-            call, error, ended = late.popleft()
+            fields, error, ended = late.popleft()
         except IndexError:
             return
         try:
-            if call.id is not None:
-                live.pop(call.id, None)
+            call = Call(*fields)
+            if call.id is not None and live.pop(call.id, None) is not None:
                 text, about = (None, {}) if error is None else _describe(call.plan, error)
                 submit(call, encode_extra(call, ended, Extra(call.plan), None, text, about))
         except Exception as problem:

@@ -66,7 +66,12 @@ def load(
     size = Settings.max_event_bytes if max_event_bytes is None else max_event_bytes
     if isinstance(size, bool) or not isinstance(size, int) or not 1_000 <= size <= 3_500_000:
         raise ConfigError(f"max_event_bytes must be an integer between 1000 and 3500000, not {size!r}")
-    for name, value in (("api_key", api_key), ("server_url", server_url), ("source", source), ("session_name", session_name)):
+    for name, value in (
+        ("api_key", api_key),
+        ("server_url", server_url),
+        ("source", source),
+        ("session_name", session_name),
+    ):
         if value is not None and not isinstance(value, str):
             raise ConfigError(f"{name} must be a string, not {type(value).__name__}")
     return Settings(

@@ -79,6 +79,7 @@ def _function(function: FunctionType, tracer: Any, given: dict[str, Any]) -> Fun
         names = parameters.names
         plan = CallPlan(function.__name__, options, names, function)
     check_names(options, names, function.__qualname__)
+    _check_markers(function)
     door = build(
         function,
         tracer=tracer,
@@ -94,8 +95,24 @@ def _function(function: FunctionType, tracer: Any, given: dict[str, Any]) -> Fun
     return door
 
 
+def _check_markers(function: FunctionType) -> None:
+    """Find a marker that is used wrongly where that can be seen now: `Truncate` without its number.
+
+    Raises:
+        TraceError: there is one.
+    """
+    try:
+        mentioned = "Truncate" in repr(getattr(function, "__annotations__", ""))
+    except Exception:  # annotations that cannot be evaluated yet
+        return
+    if mentioned:
+        from honeytrace.redaction import markers_of
+
+        markers_of(function)
+
+
 def _stands_for(function: FunctionType) -> inspect.Signature | None:
-    """The signature of what a decorator's `*args, **kwargs` function stands for, or of a method that takes only those."""
+    """The signature of what a decorator's `*args, **kwargs` function stands for; also of a method that takes no more."""
     import inspect  # loaded by orjson
 
     if not hasattr(function, "__wrapped__") and (parameters_of(function).first or "." not in function.__qualname__):
@@ -109,7 +126,9 @@ def _stands_for(function: FunctionType) -> inspect.Signature | None:
 def _class(cls: type, tracer: Any, given: dict[str, Any]) -> type:
     """Trace the public methods a class defines itself. It stays the same class."""
     if given.get("event_name") is not None:
-        raise TraceError(f"event_name cannot be given for a whole class ({cls.__qualname__}): its methods keep their names")
+        raise TraceError(
+            f"event_name cannot be given for a whole class ({cls.__qualname__}): its methods keep their names"
+        )
     names = _parameters_of_methods(cls)
     check_names(Options(**given), names, cls.__qualname__)
     for name, member in list(vars(cls).items()):

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
         varkeywords: str | None = None
 else:
     _Names = namedtuple(
-        "_Names", ("positional_only", "positional", "varargs", "keyword_only", "varkeywords"), defaults=((), (), None, (), None)
+        "_Names",
+        ("positional_only", "positional", "varargs", "keyword_only", "varkeywords"),
+        defaults=((), (), None, (), None),
     )
 
 __all__ = ["Parameters", "begin", "build", "build_for_proxy", "parameters_of"]
@@ -120,15 +122,16 @@ _CALL = """\
     except:
         if $token is not None:
             $error = $exc_info()[1]
-            $call = $Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
+            $call = ($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
             try:
-                $fail($call, $error{closed})
+                $fail($Call(*$call), $error{closed})
             except $RecursionError:
                 $late.append(($call, $error, $clock()))
             finally:
                 $error = None
         raise
     if $token is not None:
+        $state = $plan
         try:
             $end = $clock()
             try:
@@ -139,7 +142,8 @@ _CALL = """\
                 $leave($Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root))
             $state = $live.pop($id, None)
             try:
-                $plain = $state is $plan and ($type($result) is $str and $len($result) < 250 or $type($result) in $scalars)
+                $kind = $type($result)
+                $plain = $state is $plan and ($kind is $str and $len($result) < 250 or $kind in $scalars)
             except $TypeError:
                 $plain = False
             if $plain:
@@ -161,14 +165,17 @@ _CALL = """\
                     if $unannounced and $session in $unannounced:
                         $announce($recorder, $session)
                     $recorder.submit("event", $id, $out, $time)
+                $state = None
                 if $late:
                     $finish_late()
             elif $state is not None:
                 $call = $Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
                 $finish_simple($call, $end, $state, $result)
         except $RecursionError:
-            $call = $Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
-            $late.append(($call, None, $clock()))
+            if $state is not None and $id is not None:
+                $live.setdefault($id, $plan)
+                $call = ($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
+                $late.append(($call, None, $clock()))
         except $Exception as $error:
             $failed("finishing a span", $error)
     return $result
@@ -340,7 +347,6 @@ class Parameters(_Names):
             parts.append("**" + self.varkeywords)
         return ", ".join(parts)
 
-
     def as_tuple(self) -> str:
         """What makes a tuple of all positional arguments."""
         parts = [*self.positional_only, *self.positional, *(["*" + self.varargs] if self.varargs else [])]
@@ -410,7 +416,13 @@ def _source(parameters: Parameters, flags: int, encode: str, call: str, prefix: 
             words.update(async_="async ", await_="await ")
     elif flags & _CO_ASYNC_GENERATOR:
         delegate = _ASYNC_DELEGATE
-        words = {"async_": "async ", "await_": "await ", "send": "asend", "throw": "athrow", "first": "$unhooked($inner)"}
+        words = {
+            "async_": "async ",
+            "await_": "await ",
+            "send": "asend",
+            "throw": "athrow",
+            "first": "$unhooked($inner)",
+        }
         words.update(stop="$StopAsyncIteration", value="None", return_="return")
     start = _START.format(encode=_indent(encode, 3).lstrip())
     body = template.format(
@@ -519,7 +531,8 @@ def _compile_begin() -> Callable[[Plan, Recorder, bytes], Call | None]:
     start = _START.format(encode="$live[$id] = $plan.state($recorder)")
     made = "$Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)"
     variable = "$get, $set = $recorder.get, $recorder.set"
-    body = f"def door($plan, $recorder, $inputs):\n    {variable}\n{_indent(start, 1)}\n    return None if $token is None else {made}\n"
+    end = f"return None if $token is None else {made}"
+    body = f"def door($plan, $recorder, $inputs):\n    {variable}\n{_indent(start, 1)}\n    {end}\n"
     given = ", ".join(f"${name}" for name in _GIVEN)
     source = f"def make({given}):\n{_indent(body, 1)}\n    return door\n".replace("$", "_ht_")
     begin: Any = _factory(source)(*_GIVEN.values())

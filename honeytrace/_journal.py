@@ -141,9 +141,7 @@ class Journal:
                 del records[count:]
                 break
         others = _count_others(records)
-        return Batch(
-            records=tuple(records), events=len(records) - others, start=start, end=start + len(records)
-        )
+        return Batch(records=tuple(records), events=len(records) - others, start=start, end=start + len(records))
 
     def acknowledge(self, batch: Batch, *, set_aside: bool = False) -> None:
         """Remove all records up to the batch's end and enter them as delivered, or as set aside.

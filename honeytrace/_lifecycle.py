@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     C = TypeVar("C", bound=Callable[..., Any])
     D = TypeVar("D", bound="property | classmethod[Any, Any, Any] | cached_property[Any] | partialmethod[Any]")
 
-
     class Decorator(Protocol):
         """What `trace(...)` returns: gives back what it is given, type and all."""
 
@@ -44,13 +43,14 @@ if TYPE_CHECKING:
             """Apply it."""
             ...
 
+
 __all__ = ["Tracer", "default_tracer"]
 
 EXIT_SECONDS = 2.5
 """How long the end of the process may take, whatever the destination does."""
 
 _running_tracers: set[Tracer] = set()
-"""Tracers between init() and shutdown(): held, so that what they recorded is delivered even if nobody else holds them."""
+"""Tracers between init() and shutdown(): held, so that what they recorded is delivered if nobody else holds them."""
 
 
 class Tracer(RecordingTracer):
@@ -89,8 +89,8 @@ class Tracer(RecordingTracer):
         Raises:
             ConfigError: a setting that cannot be right; the message names it.
         """
-        # Delivery and the snapshot are loaded here: a library that only decorates its functions, in a program that never
-        # traces, should cost that program next to nothing.
+        # Delivery and the snapshot are loaded here: decorated functions in a program that never traces should cost that
+        # program next to nothing.
         from honeytrace import _config
         from honeytrace._pipelines import Pipelines, open_exporters
         from honeytrace._snapshot import Limits, Snapshotter
@@ -119,6 +119,7 @@ class Tracer(RecordingTracer):
         if settings.enabled:
             self._running = Pipelines(chosen, settings.queue_bytes)
             _running_tracers.add(self)
+            _flush_at_the_end_of_a_worker()
             self.recorder = Recorder(
                 variable=self.variable,
                 snapshotter=snapshotter,
@@ -185,9 +186,9 @@ class Tracer(RecordingTracer):
                 @trace("model")
                 @trace(event_type="tool", event_name="search", exclude=("token",))
 
-            `event_type`: chain, model, tool, session, or an alias (llm, agent, workflow, retriever, embedding, function).
-            `event_name`: instead of the function's own. `config`, `metadata`: the same for every call. `exclude`: parameters
-            left out. `capture_inputs`, `capture_outputs`: True, False, or the names to keep. `process_inputs(inputs)`,
+            `event_type`: chain, model, tool, session, or an alias (llm, agent, workflow, retriever, embedding,
+            function). `event_name`: instead of the function's own. `config`, `metadata`: the same for every call.
+            `exclude`: parameters left out. `capture_inputs`, `capture_outputs`: True, False, or the names to keep. `process_inputs(inputs)`,
             `process_outputs(result)`: return what is recorded instead; if one raises, its failure is recorded, not the
             data. `reduce(chunks)`: joins what a generator yielded. `expected`: exception types that are no failure.
 
@@ -311,7 +312,7 @@ def _names(option: str, given: object) -> bool | tuple[str, ...]:
     names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (None,)
     if not all(isinstance(name, str) for name in names):
         wanted = "names" if option == "exclude" else "True, False or names"
-        raise TraceError(f"{option} must be {wanted}, not {given!r}")
+        raise TraceError(f"{option} must be {wanted}, not {given!r} ({type(given).__name__})")
     return names
 
 
@@ -329,11 +330,18 @@ def _fork() -> None:
     late.clear()
     for tracer in list(_running_tracers):
         tracer._after_fork()
-    # A child of multiprocessing ends by os._exit and runs no exit handlers but those of multiprocessing itself.
     util = sys.modules.get("multiprocessing.util")
     if util is not None and _running_tracers:
         with guard("preparing a child process"):
             util.register_after_fork(default_tracer, lambda _: util.Finalize(None, _exit, exitpriority=0))
+
+
+def _flush_at_the_end_of_a_worker() -> None:
+    """Flush when a child of multiprocessing ends: by os._exit, with no exit handlers but multiprocessing's own."""
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is not None and util is not None and process.parent_process() is not None:
+        with guard("preparing a child process"):
+            util.Finalize(None, _exit, exitpriority=0)
 
 
 default_tracer = Tracer()

@@ -141,7 +141,9 @@ def _exporter(given: Exporter | str) -> Exporter:
 
         return ConsoleExporter()
     if isinstance(given, str) or not isinstance(given, Exporter):
-        raise ConfigError(f"an exporter is 'local', 'console' or an object with name, export() and close(), not {given!r}")
+        raise ConfigError(
+            f"an exporter is 'local', 'console' or an object with name, export() and close(), not {given!r}"
+        )
     return given
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import orjson
 
-from honeytrace._diagnostics import failed
+from honeytrace._diagnostics import failed, warn_once
 from honeytrace._span import Plan, Recorder, pieces
 from honeytrace.exceptions import TraceError
 
@@ -66,7 +66,9 @@ def check_names(options: Options, names: Collection[str], where: str) -> None:
         chosen = getattr(options, option)
         for name in chosen if not isinstance(chosen, bool) else ():
             if name not in names:
-                raise TraceError(f"{option} names {name!r}, but {where}() has only: {', '.join(names) or 'no parameters'}")
+                raise TraceError(
+                    f"{option} names {name!r}, but {where}() has only: {', '.join(names) or 'no parameters'}"
+                )
 
 
 class CallPlan(Plan):
@@ -149,8 +151,8 @@ class CallPlan(Plan):
         if not issubclass(type(result), dict):
             return pieces(recorder, {"result": result}) if chosen is True or "result" in chosen else {}
         if chosen is not True:
-            content: dict[Any, Any] = dict(result)  # type: ignore[call-overload]
-            result = {key: value for key, value in content.items() if key in chosen}
+            content: dict[Any, Any] = result  # type: ignore[assignment]
+            result = {key: value for key, value in list(dict.items(content)) if key in chosen}
         return pieces(recorder, result)
 
 
@@ -216,5 +218,5 @@ def _copied(value: Any, depth: int) -> Any:
 
 def _hook_failed(hook: str, error: Exception) -> bytes:
     """What is recorded instead of the data: that a hook failed, not what it saw."""
-    failed(f"running a {hook} hook", error)
+    warn_once(hook, "a %s hook raised %s (further failures are not logged)", hook, type(error).__name__)
     return orjson.dumps({"not_recorded": f"{hook} raised {type(error).__name__}"})

@@ -6,6 +6,7 @@ is remembered by type.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import FunctionType
 
 from honeytrace._diagnostics import failed
@@ -39,7 +40,7 @@ class Receivers(dict[type, int]):
         return answer
 
     def receives(self, value: object) -> bool:
-        """Say whether any object is the receiver; a class may be one of a class method, of __new__, or of a metaclass."""
+        """Say whether an object is the receiver; a class is one in class methods, __new__ and metaclass methods."""
         try:
             if issubclass(type(value), type) and self._holds(value, instance=False):  # type: ignore[arg-type]
                 return True
@@ -52,12 +53,13 @@ class Receivers(dict[type, int]):
         function = self._function
         home, _, name = function.__qualname__.rpartition(".")
         for klass in _mro(owner):
-            for key, member in list(vars(klass).items()):
+            members = _members(klass)
+            for key, member in list(members.items()):
                 if self._leads_here(member):
                     return _binds(member, key, instance)
-            if klass.__module__ == function.__module__ and klass.__qualname__ == home and name in vars(klass):
+            if members.get("__module__") == function.__module__ and name in members and _qualname(klass) == home:
                 # Another decorator in between that left no trail: judge by what the class holds under the name.
-                return _binds(vars(klass)[name], name, instance)
+                return _binds(members[name], name, instance)
         return False
 
     def _leads_here(self, member: object) -> bool:
@@ -99,7 +101,19 @@ def _binds(member: object, key: str, instance: bool) -> bool:
     return instance
 
 
+# A metaclass may answer anything for these names, so type itself is asked.
+
+
+def _members(klass: type) -> Mapping[str, object]:
+    members: Mapping[str, object] = type.__dict__["__dict__"].__get__(klass)
+    return members
+
+
+def _qualname(klass: type) -> str:
+    name: str = type.__dict__["__qualname__"].__get__(klass)
+    return name
+
+
 def _mro(owner: type) -> tuple[type, ...]:
-    """The classes to look through; a metaclass that redefines __mro__ is not asked."""
     mro: tuple[type, ...] = type.__dict__["__mro__"].__get__(owner)
     return mro

@@ -183,7 +183,6 @@ def _is_data_uri(text: str) -> bool:
     return len(text) > DATA_URI and text.startswith("data:")
 
 
-
 def _with(names: set[str], name: str) -> set[str]:
     """Add a name, in place while there is room: another thread may be reading the set."""
     if len(names) >= _REMEMBERED:

@@ -123,7 +123,19 @@ class Plan:
     reshape inputs and results: what a decorator was told to leave out, rewrite or hide (see _plan).
     """
 
-    __slots__ = ("event_name", "event_type", "expected", "fixed", "form", "head", "plain_outputs", "prepared_for", "reduce", "simple_for", "tail")
+    __slots__ = (
+        "event_name",
+        "event_type",
+        "expected",
+        "fixed",
+        "form",
+        "head",
+        "plain_outputs",
+        "prepared_for",
+        "reduce",
+        "simple_for",
+        "tail",
+    )
 
     def __init__(
         self,
@@ -207,7 +219,9 @@ if TYPE_CHECKING:
         root: bool
         """Whether it opened its own session."""
 else:
-    Call = namedtuple("Call", ("plan", "recorder", "session", "id", "parent", "anchor", "inputs", "token", "start", "root"))
+    Call = namedtuple(
+        "Call", ("plan", "recorder", "session", "id", "parent", "anchor", "inputs", "token", "start", "root")
+    )
 
 
 class Span:
@@ -287,9 +301,8 @@ def pieces(recorder: Recorder, values: object) -> dict[str, Any]:
 
 # Numbers are written in microseconds with an exponent: 1763940000123123e-3 is the JSON number of milliseconds
 # 1763940000123.123. One integer costs half of the two that a decimal point needs.
-_OPEN = (
-    b',"event_id":"%b","session_id":"%b","parent_id":"%b","start_time":%de-3,"end_time":%de-3,"duration":%de-3,"inputs":%b'
-)
+_IDS = b',"event_id":"%b","session_id":"%b","parent_id":"%b"'
+_OPEN = _IDS + b',"start_time":%de-3,"end_time":%de-3,"duration":%de-3,"inputs":%b'
 _RESULT = _OPEN + b',"outputs":{"result":%b}'
 
 

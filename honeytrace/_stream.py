@@ -15,7 +15,7 @@ import orjson
 
 from honeytrace._bookkeeping import finish_with
 from honeytrace._context import Current, restore
-from honeytrace._diagnostics import failed
+from honeytrace._diagnostics import failed, warn_once
 from honeytrace._span import Call, Recorder
 
 TYPE_CHECKING = False
@@ -88,9 +88,7 @@ def finish_stream(stream: Stream, count: int, active: int, value: object, thrown
         failed("finishing a generator's span", problem)
 
 
-def fail_stream(
-    stream: Stream, count: int, active: int, thrown: object, error: BaseException | None
-) -> None:
+def fail_stream(stream: Stream, count: int, active: int, thrown: object, error: BaseException | None) -> None:
     """Finish with the exception that ended it: closed if that is the consumer's own GeneratorExit."""
     try:
         closed = isinstance(error, GeneratorExit) and error is thrown
@@ -124,7 +122,7 @@ def _outputs(stream: Stream, count: int, value: object) -> dict[str, Any]:
         try:
             outputs = plan.outputs(recorder, plan.reduce([*head, *tail]))
         except Exception as error:
-            failed("joining the chunks of a generator", error)
+            warn_once("reduce", "a reduce= function raised %s (further failures are not logged)", type(error).__name__)
             outputs = {"result": f"reduce raised {type(error).__name__}; {count} chunks"}
     elif not plan.plain_outputs:
         outputs = plan.outputs(recorder, [*head, *note, *tail])

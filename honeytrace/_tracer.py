@@ -263,7 +263,7 @@ class RecordingTracer:
                 rest["outputs"] = pieces(recorder, outputs if isinstance(outputs, Mapping) else {"result": outputs})
             if error is not None:
                 rest["error"] = orjson.Fragment(recorder.snapshot(str(error)))
-            given = zip(OBJECT_FIELDS, (metadata, metrics, feedback, config, user_properties))
+            given = zip(OBJECT_FIELDS, (metadata, metrics, feedback, config, user_properties), strict=True)
             rest.update({field: pieces(recorder, values) for field, values in given if values})
             kind: Kind = "event"
             if alone and recorder.session_name is not None:

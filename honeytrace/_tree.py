@@ -234,8 +234,7 @@ def _one_line(value: Any, depth: int = 0) -> str:
         return f'"{_text.visible(value[:_STRING])}"'
     if isinstance(value, dict) and depth < _DEPTH:
         items = [
-            f"{_text.visible(str(key)[:40])}={_one_line(item, depth + 1)}"
-            for key, item in list(value.items())[:_ITEMS]
+            f"{_text.visible(str(key)[:40])}={_one_line(item, depth + 1)}" for key, item in list(value.items())[:_ITEMS]
         ]
         return ", ".join(items) if depth == 0 else "{" + ", ".join(items) + "}"
     if isinstance(value, list) and depth < _DEPTH:

@@ -87,9 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     sessions.add_argument("--json", action="store_true", help="one JSON array")
 
     show = _command(commands, "show", _show, "show a session as a tree")
-    show.add_argument(
-        "session", nargs="?", metavar="SESSION", help="id or the beginning of one (default: newest)"
-    )
+    show.add_argument("session", nargs="?", metavar="SESSION", help="id or the beginning of one (default: newest)")
     show.add_argument("--full", action="store_true", help="with inputs, outputs, errors and metadata")
     show.add_argument("--json", action="store_true", help="one JSON document with all events")
 
@@ -101,9 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 def _command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str
 ) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=f"{summary}.".capitalize()
-    )
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=f"{summary}.".capitalize())
     parser.add_argument("--store", metavar="PATH", help="the store's file (default: ~/.honeytrace/traces.db)")
     parser.set_defaults(run=run)
     return parser
@@ -200,9 +196,7 @@ def _show(arguments: argparse.Namespace) -> int:
         return 0
     look = _look()
     _print_lines(
-        _tree.render(
-            _tree.build(events), color=look.color, width=look.width, ascii=look.ascii, full=arguments.full
-        )
+        _tree.render(_tree.build(events), color=look.color, width=look.width, ascii=look.ascii, full=arguments.full)
     )
     return 0
 

@@ -219,7 +219,8 @@ def assert_tree(traces: Iterable[CapturedEvent], drawing: str) -> None:
     wanted = _parse(drawing)
     found = _parse(actual)
     same = len(wanted) == len(found) and all(
-        one[:2] == two[:2] and one[2] in (None, two[2]) and one[3] == two[3] for one, two in zip(wanted, found)
+        one[:2] == two[:2] and one[2] in (None, two[2]) and one[3] == two[3]
+        for one, two in zip(wanted, found, strict=True)
     )
     if not same:
         raise AssertionError(f"the trace differs from its drawing\n\nexpected:\n{drawing}\n\nrecorded:\n{actual}")

@@ -35,9 +35,7 @@ def rows_of(program: str) -> list[Row]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "programs", nargs="*", metavar="program", help=f"of: {', '.join(PROGRAMS)}; default: all"
-    )
+    parser.add_argument("programs", nargs="*", metavar="program", help=f"of: {', '.join(PROGRAMS)}; default: all")
     parser.add_argument(
         "--tolerance",
         type=float,

@@ -207,8 +207,7 @@ def test_threads_that_append_at_once_lose_nothing_and_leave_the_bound_exact() ->
     sys.setswitchinterval(1e-6)
     try:
         threads = [
-            threading.Thread(target=lambda: [journal.append(*an_event()) for _ in range(1000)])
-            for _ in range(10)
+            threading.Thread(target=lambda: [journal.append(*an_event()) for _ in range(1000)]) for _ in range(10)
         ]
         for thread in threads:
             thread.start()

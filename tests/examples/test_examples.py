@@ -108,9 +108,7 @@ def order(event: dict) -> tuple[bool, float]:
 def start(script: Path, home: Path, *arguments: str) -> subprocess.Popen[str]:
     home.mkdir(parents=True, exist_ok=True)
     (home.parent / "sitecustomize.py").write_text(ONLY_THIS_MACHINE)
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("HH_", "PYTHON"))
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HH_", "PYTHON"))}
     path = [str(home.parent), str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment |= {"HONEYTRACE_HOME": str(home), "PYTHONPATH": os.pathsep.join(path), "PYTHONUTF8": "1"}
     return subprocess.Popen(
@@ -174,9 +172,7 @@ def test_example_says_how_to_run_it_and_uses_public_names_only(name):
     assert f"\n    python examples/{name}.py\n" in ast.get_docstring(tree, clean=False)
     assert any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
     imported = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    imported += [
-        alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
-    ]
+    imported += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     used = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     private = [name for name in imported if "._" in name]
     private += [name for name in used if name.startswith("_") and not name.endswith("__")]
@@ -271,9 +267,7 @@ class TestQuickstart:
         assert run.one("answer")["inputs"]["folder"].endswith("asyncio")
         assert run.one("compose")["metadata"]["chunks"] >= 1
 
-    @pytest.mark.parametrize(
-        ("folder", "message"), [("gone", "is no folder"), (".", "holds no .md, .txt or .py")]
-    )
+    @pytest.mark.parametrize(("folder", "message"), [("gone", "is no folder"), (".", "holds no .md, .txt or .py")])
     def test_folder_that_cannot_be_read_is_refused_with_code_2(self, ask, tmp_path, folder, message):
         (tmp_path / "bare").mkdir()
         run = ask(str(tmp_path / "bare" / folder))
@@ -307,9 +301,7 @@ class TestWrapLlmCall:
     def test_chat_holds_messages_config_tokens_and_tool_calls(self, runs):
         chat = runs["wrap_llm_call"].named("chat")[0]
         assert chat["event_type"] == "model"
-        assert chat["inputs"]["chat_history"] == [
-            {"role": "user", "content": "How is the weather in Lisbon?"}
-        ]
+        assert chat["inputs"]["chat_history"] == [{"role": "user", "content": "How is the weather in Lisbon?"}]
         assert chat["config"] == {"model": "tiny-1", "provider": "local", "temperature": 0.0}
         assert chat["outputs"]["tool_calls"][0]["function"]["arguments"] == '{"city": "Lisbon"}'
         assert chat["metadata"]["finish_reason"] == "tool_calls"
@@ -398,9 +390,7 @@ class TestStreamingEndpoint:
 
 
 class TestThreads:
-    @pytest.mark.parametrize(
-        ("parent", "calls"), [("in_a_pool", 4), ("in_a_thread", 1), ("beside_the_event_loop", 2)]
-    )
+    @pytest.mark.parametrize(("parent", "calls"), [("in_a_pool", 4), ("in_a_thread", 1), ("beside_the_event_loop", 2)])
     def test_work_of_other_threads_is_below_whoever_handed_it_over(self, runs, parent, calls):
         parent_id = runs["threads"].one(parent)["event_id"]
         below = [event for event in runs["threads"].events if event["parent_id"] == parent_id]

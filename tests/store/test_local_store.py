@@ -134,14 +134,10 @@ def test_folder_and_files_are_private(exporter, path):
 
 def test_the_body_is_stored_as_it_was_sent(exporter, path):
     event_id = new_id()
-    body = (
-        b'{"event_id" : "%s","start_time":1763940000123123e-3, "inputs":{"a":"\\u00e9"}}' % event_id.encode()
-    )
+    body = b'{"event_id" : "%s","start_time":1763940000123123e-3, "inputs":{"a":"\\u00e9"}}' % event_id.encode()
     exporter.export([Event("event", event_id.encode(), body, 0)], soon())
     connection = sqlite3.connect(path)
-    assert connection.execute("SELECT body, start_time FROM events").fetchall() == [
-        (body.decode(), 1763940000123.123)
-    ]
+    assert connection.execute("SELECT body, start_time FROM events").fetchall() == [(body.decode(), 1763940000123.123)]
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
 

@@ -87,9 +87,7 @@ def test_an_update_cannot_change_this_field(stored, field):
 
 
 def test_an_update_that_comes_first_waits_for_its_event(stored):
-    found = stored(
-        update(metadata={"a": 2}, outputs={"late": 1}), event(metadata={"a": 1, "b": 1}, outputs={})
-    )
+    found = stored(update(metadata={"a": 2}, outputs={"late": 1}), event(metadata={"a": 1, "b": 1}, outputs={}))
     assert found["metadata"] == {"a": 2, "b": 1}
     assert found["outputs"] == {"late": 1}
     assert found["inputs"] == {"q": 1}
@@ -111,9 +109,7 @@ def test_a_waiting_update_is_in_no_session_and_no_change(tmp_path):
 
 
 def test_a_repeated_event_does_not_undo_its_update(stored):
-    found = stored(
-        event(metadata={"a": 1}), update(metadata={"a": 2}, outputs={"b": 1}), event(metadata={"a": 1})
-    )
+    found = stored(event(metadata={"a": 1}), update(metadata={"a": 2}, outputs={"b": 1}), event(metadata={"a": 1}))
     assert found["metadata"] == {"a": 2}
     assert found["outputs"] == {"b": 1}
 
@@ -131,9 +127,7 @@ def test_records_sent_twice_leave_the_same_store_as_once(stored):
 
 
 def test_a_session_becomes_an_event_of_type_session(stored):
-    found = stored_session(
-        stored, session(session_name="chat", source="dev", start_time=1.5, inputs={"a": 1})
-    )
+    found = stored_session(stored, session(session_name="chat", source="dev", start_time=1.5, inputs={"a": 1}))
     assert found == {
         "event_id": SESSION,
         "session_id": SESSION,
@@ -166,9 +160,7 @@ def test_a_repeated_session_without_a_name_keeps_the_name(stored):
 
 
 def test_a_session_is_updated_by_its_id(stored):
-    found = stored_session(
-        stored, session(session_name="chat"), update(SESSION, outputs={"x": 1}, duration=9)
-    )
+    found = stored_session(stored, session(session_name="chat"), update(SESSION, outputs={"x": 1}, duration=9))
     assert (found["outputs"], found["duration"], found["event_type"]) == ({"x": 1}, 9, "session")
 
 

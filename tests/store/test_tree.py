@@ -218,9 +218,7 @@ json_values = st.recursive(
 
 @few
 @given(
-    st.dictionaries(
-        st.sampled_from([*_tree._KEPT, "inputs", "outputs", "error", "metadata", "config"]), json_values
-    )
+    st.dictionaries(st.sampled_from([*_tree._KEPT, "inputs", "outputs", "error", "metadata", "config"]), json_values)
 )
 def test_any_json_in_any_field_is_drawn_on_lines_of_the_width(fields):
     for full in (False, True):

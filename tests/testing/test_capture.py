@@ -316,7 +316,7 @@ def test_hundreds_of_events_in_a_row_or_below_each_other_can_be_drawn() -> None:
 def run_pytest(folder: Path, source: str, *arguments: str) -> tuple[int, str]:
     (folder / "test_it.py").write_text(textwrap.dedent(source))
     (folder / "pytest.ini").write_text("[pytest]\n")
-    loaded = [] if _is_installed() else ["-p", "honeytrace.testing._plugin"]
+    loaded = [] if _is_installed() else ["-p", "honeytrace._pytest_plugin"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *loaded, "-q", *arguments, str(folder)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(honeytrace.__file__).parents[1]), *sys.path])},
@@ -331,7 +331,7 @@ def run_pytest(folder: Path, source: str, *arguments: str) -> tuple[int, str]:
 def _is_installed() -> bool:
     from importlib.metadata import entry_points
 
-    return any(one.value == "honeytrace.testing._plugin" for one in entry_points(group="pytest11"))
+    return any(one.value == "honeytrace._pytest_plugin" for one in entry_points(group="pytest11"))
 
 
 def test_the_fixture_captures_each_test_by_itself_and_fails_one_that_leaves_a_span_open(tmp_path: Path) -> None:
@@ -386,14 +386,16 @@ def test_the_plugin_makes_no_thread_or_file_and_imports_nothing_heavy_until_it_i
     assert not private_home.exists()
 
 
-def test_a_run_of_pytest_that_traces_nothing_does_not_import_the_tracer(tmp_path: Path) -> None:
+def test_a_run_of_pytest_that_traces_nothing_loads_neither_delivery_nor_the_snapshot(tmp_path: Path) -> None:
     code, output = run_pytest(
         tmp_path,
         """
         import sys
 
         def test_nothing_was_imported():
-            assert not {"honeytrace._lifecycle", "honeytrace.testing", "orjson"} & set(sys.modules)
+            heavy = {"_flusher", "_journal", "_snapshot", "testing", "exporters"}
+            assert not {f"honeytrace.{name}" for name in heavy} & set(sys.modules)
+            assert not {"httpx", "wrapt"} & set(sys.modules)
         """,
     )
     assert code == 0, output

@@ -1,4 +1,7 @@
-"""The pytest plugin: the fixture `traces`. Loaded by every pytest run, so it imports nothing until it is used."""
+"""The pytest plugin: the fixture `traces`.
+
+Every pytest run loads this file and with it the package, so neither may load more than that.
+"""
 
 from __future__ import annotations
 
