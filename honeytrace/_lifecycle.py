@@ -188,9 +188,10 @@ class Tracer(RecordingTracer):
 
             `event_type`: chain, model, tool, session, or an alias (llm, agent, workflow, retriever, embedding,
             function). `event_name`: instead of the function's own. `config`, `metadata`: the same for every call.
-            `exclude`: parameters left out. `capture_inputs`, `capture_outputs`: True, False, or the names to keep. `process_inputs(inputs)`,
-            `process_outputs(result)`: return what is recorded instead; if one raises, its failure is recorded, not the
-            data. `reduce(chunks)`: joins what a generator yielded. `expected`: exception types that are no failure.
+            `exclude`: parameters left out. `capture_inputs`, `capture_outputs`: True, False, or the names to keep.
+            `process_inputs(inputs)`, `process_outputs(result)`: return what is recorded instead; if one raises, its
+            failure is recorded, not the data. `reduce(chunks)`: joins what a generator yielded. `expected`: exception
+            types that are no failure.
 
             Raises:
                 TraceError: the target cannot be called, or an option cannot be right.
