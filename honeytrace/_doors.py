@@ -14,7 +14,7 @@ from collections import namedtuple
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, update_wrapper
 from itertools import count
-from time import perf_counter_ns
+from time import perf_counter, perf_counter_ns
 from types import FunctionType
 
 import orjson
@@ -183,6 +183,7 @@ _CALL = """\
 
 # A generator's span is current only while its own body runs: it is entered and left at every step. What the body
 # itself made current (a span it opened around a yield) waits in `here` for the next step.
+# What was yielded is not held while the generator waits, unless it is text: that is kept for the record anyway.
 # Where the consumer throws an exception in, the entry of this frame is taken off its traceback again.
 _STREAM = """\
 {async_}def door({parameters}):
@@ -204,11 +205,11 @@ _STREAM = """\
         $sent = None
         while True:
             $token = $set($here)
-            $began = $clock()
+            $began = $seconds()
             try:
                 $item = {await_}$step($sent)
             finally:
-                $now = $clock()
+                $now = $seconds()
                 $active += $now - $began
                 $here = $get()
                 try:
@@ -216,15 +217,16 @@ _STREAM = """\
                 except $ValueError:
                     $stream.leave($token)
             $sent = $thrown = None
+            $text = $type($item) is $str
             try:
                 if $count == $mark:
                     $mark, $keep = $stream.mark($count, $now)
                 $count += 1
-                $keep($item if $type($item) is $str else $freeze($item))
+                $keep($item if $text else $freeze($item))
             except $RecursionError:
                 pass
             try:
-                $sent = yield ($item, $item := None)[0]
+                $sent = yield ($item if $text else ($item, $item := None)[0])
                 $step = $inner.{send}
             except:
                 $sent = $thrown = $exc_info()[1]
@@ -302,6 +304,7 @@ _GIVEN: dict[str, object] = {
     "live": live,
     "new_id": new_id,
     "scalars": PLAIN_SCALARS,
+    "seconds": perf_counter,
     "str": str,
     "take": take,
     "type": type,

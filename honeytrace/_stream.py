@@ -30,8 +30,6 @@ KEPT = 512
 _CHARACTERS = 200_000
 """How much text is kept at the beginning before the tail starts early."""
 
-_ATOMS = frozenset({str, int, float, bool, type(None)})
-
 
 class _Frozen(bytes):
     """A chunk that is encoded already."""
@@ -46,7 +44,7 @@ class Stream:
         self.call = call
         self.head: list[Any] = []
         self.tail: deque[Any] = deque(maxlen=KEPT)
-        self.first: int | None = None
+        self.first: float | None = None
         self.keep: Callable[[Any], object] = self.head.append
         # What a reducer or a hook is to see is kept as it came.
         raw = call.plan.reduce is not None or not call.plan.plain_outputs
@@ -54,14 +52,15 @@ class Stream:
 
     def _freeze(self, chunk: Any) -> Any:
         try:
-            if any(type(chunk) is kind for kind in _ATOMS):
+            kind = type(chunk)
+            if kind is int or kind is float or kind is bool or chunk is None:
                 return chunk
             return _Frozen(self.call.recorder.snapshot(chunk))
         except Exception as problem:
             failed("recording a chunk", problem)
             return _Frozen(b'"<not recorded>"')
 
-    def mark(self, count: int, now: int) -> tuple[int, Callable[[Any], object]]:
+    def mark(self, count: int, now: float) -> tuple[int, Callable[[Any], object]]:
         """Look at the stream when `count` chunks have come before this one; say when to look again."""
         if count == 0:
             self.first = now
@@ -78,7 +77,7 @@ class Stream:
         restore(self.call.recorder.variable, token, self.call.session, self.call.id)
 
 
-def finish_stream(stream: Stream, count: int, active: int, value: object, thrown: object) -> None:
+def finish_stream(stream: Stream, count: int, active: float, value: object, thrown: object) -> None:
     """Finish after the generator returned; `thrown` is what its consumer threw in last."""
     try:
         closed = isinstance(thrown, GeneratorExit)
@@ -88,7 +87,7 @@ def finish_stream(stream: Stream, count: int, active: int, value: object, thrown
         failed("finishing a generator's span", problem)
 
 
-def fail_stream(stream: Stream, count: int, active: int, thrown: object, error: BaseException | None) -> None:
+def fail_stream(stream: Stream, count: int, active: float, thrown: object, error: BaseException | None) -> None:
     """Finish with the exception that ended it: closed if that is the consumer's own GeneratorExit."""
     try:
         closed = isinstance(error, GeneratorExit) and error is thrown
@@ -103,10 +102,10 @@ def fail_stream(stream: Stream, count: int, active: int, thrown: object, error: 
         failed("finishing a generator's span", problem)
 
 
-def _metadata(stream: Stream, count: int, active: int, closed: bool) -> dict[str, object]:
-    metadata: dict[str, object] = {"chunks": count, "active_ms": active / 1e6}
+def _metadata(stream: Stream, count: int, active: float, closed: bool) -> dict[str, object]:
+    metadata: dict[str, object] = {"chunks": count, "active_ms": round(active * 1e3, 6)}
     if stream.first is not None:
-        metadata["time_to_first_token_ms"] = (stream.first - stream.call.start) / 1e6
+        metadata["time_to_first_token_ms"] = round((stream.first - stream.call.start / 1e9) * 1e3, 6)
     if closed:
         metadata["outcome"] = "closed"
     return metadata
