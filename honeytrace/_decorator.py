@@ -112,7 +112,7 @@ def _check_markers(function: FunctionType) -> None:
 
 
 def _stands_for(function: FunctionType) -> inspect.Signature | None:
-    """The signature of what a decorator's `*args, **kwargs` function stands for; also of a method that takes no more."""
+    """The signature of what a `*args, **kwargs` function stands for; also of a method that takes nothing else."""
     import inspect  # loaded by orjson
 
     if not hasattr(function, "__wrapped__") and (parameters_of(function).first or "." not in function.__qualname__):
