@@ -12,7 +12,8 @@ from collections.abc import Callable
 from types import FunctionType, MethodType
 from weakref import WeakKeyDictionary
 
-from honeytrace._doors import build, parameters_of
+from honeytrace._doors import build
+from honeytrace._parameters import parameters_of
 from honeytrace._plan import CallPlan, Options, SignaturePlan, check_names
 from honeytrace._receivers import Receivers
 from honeytrace.exceptions import TraceError
