@@ -8,7 +8,7 @@ from __future__ import annotations
 from linecache import getline
 from types import FrameType, TracebackType
 
-from honeytrace._kinds import type_name
+from honeytrace._snapshot._kinds import type_name
 
 __all__ = ["describe_error", "format_traceback"]
 

@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 from honeytrace._diagnostics import failed
 from honeytrace._secret_names import SecretNames
-from honeytrace._shorten import digest
 from honeytrace._snapshot import REDACTED, Snapshotter
+from honeytrace._snapshot._shorten import digest
 from honeytrace.exceptions import ConfigError, TraceError
 from honeytrace.protocols import Redactor
 

@@ -18,14 +18,14 @@ from uuid import UUID
 
 import orjson
 
-from honeytrace._binary import DATA_URI
 from honeytrace._context import NOTHING_KEPT, leave, variables
 from honeytrace._diagnostics import failed
 from honeytrace._event import PLAIN_SCALARS as SCALARS
-from honeytrace._kinds import REDACTED, type_name
-from honeytrace._plain import Limits, Walk
-from honeytrace._proof import ATOMS, prove, prove_text
-from honeytrace._shorten import Plain, fit
+from honeytrace._snapshot._binary import DATA_URI
+from honeytrace._snapshot._kinds import REDACTED, type_name
+from honeytrace._snapshot._plain import Limits, Walk
+from honeytrace._snapshot._proof import ATOMS, prove, prove_text
+from honeytrace._snapshot._shorten import Plain, fit
 from honeytrace.protocols import Redactor
 
 __all__ = ["MAX_FAST_STRING", "REDACTED", "SCALARS", "Limits", "Snapshotter"]

@@ -21,9 +21,9 @@ from itertools import islice
 from time import perf_counter, thread_time
 from typing import Any
 
-from honeytrace._binary import DATA_URI, data_uri
-from honeytrace._kinds import REDACTED, integer, known_of, name_of, type_name
-from honeytrace._shorten import LeftOut, Plain, encode, ends, left_out, readable, shorten
+from honeytrace._snapshot._binary import DATA_URI, data_uri
+from honeytrace._snapshot._kinds import REDACTED, integer, known_of, name_of, type_name
+from honeytrace._snapshot._shorten import LeftOut, Plain, encode, ends, left_out, readable, shorten
 from honeytrace.exceptions import ConfigError
 
 __all__ = ["Limits", "Walk"]

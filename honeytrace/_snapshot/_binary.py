@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from binascii import a2b_base64
 
-from honeytrace._shorten import HASHED, digest
+from honeytrace._snapshot._shorten import HASHED, digest
 
 __all__ = ["DATA_URI", "blob", "data_uri"]
 

@@ -12,7 +12,7 @@ from gc import is_tracked
 from itertools import chain
 from typing import Any, Protocol
 
-from honeytrace._binary import DATA_URI
+from honeytrace._snapshot._binary import DATA_URI
 
 __all__ = ["ATOMS", "Names", "prove", "prove_text"]
 

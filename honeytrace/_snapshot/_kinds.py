@@ -15,8 +15,8 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from honeytrace._binary import blob
-from honeytrace._shorten import HASHED, Plain
+from honeytrace._snapshot._binary import blob
+from honeytrace._snapshot._shorten import HASHED, Plain
 
 __all__ = ["REDACTED", "Walk", "integer", "known_of", "name_of", "type_name"]
 
