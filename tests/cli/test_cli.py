@@ -62,6 +62,15 @@ def command(*arguments, **environ):
     return [sys.executable, "-m", "honeytrace.cli", *map(str, arguments)], settings
 
 
+def start(*arguments, **environ):
+    """Start the command as a terminal would: with Ctrl-C in force, also where this run was started to ignore it."""
+    _, settings = command(**environ)
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    code += "from honeytrace import cli; sys.exit(cli.main(sys.argv[1:]))"
+    line = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, encoding="utf-8", env=settings)
+
+
 def run(*arguments, **environ):
     line, settings = command(*arguments, **environ)
     return subprocess.run(line, capture_output=True, encoding="utf-8", timeout=20, env=settings)
@@ -191,8 +200,7 @@ def test_hostile_names_cannot_reach_the_terminal(tmp_path):
 
 
 def test_tail_prints_trees_of_other_processes_as_they_finish_and_ctrl_c_ends_it_well(store):
-    line, settings = command("tail", "--store", store)
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, encoding="utf-8", env=settings)
+    process = start("tail", "--store", store)
     assert process.stdout is not None
     assert process.stdout.readline() == f"waiting for calls to finish in {store} (Ctrl-C ends)\n"
     export(store, session(ONE, "older chat", 1763940000000), event(ONE, "leaf", "top"))
@@ -209,8 +217,7 @@ def test_tail_prints_trees_of_other_processes_as_they_finish_and_ctrl_c_ends_it_
 
 
 def test_tail_ends_by_itself_after_the_time_it_was_given_and_prints_what_is_unfinished(store):
-    line, settings = command("tail", "--store", store, "--for", "0.5")
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, encoding="utf-8", env=settings)
+    process = start("tail", "--store", store, "--for", "0.5")
     assert process.stdout is not None
     process.stdout.readline()
     export(store, event(ONE, "leaf", "top"))
@@ -220,8 +227,7 @@ def test_tail_ends_by_itself_after_the_time_it_was_given_and_prints_what_is_unfi
 
 
 def test_tail_waits_for_a_store_that_does_not_exist_yet(tmp_path):
-    line, settings = command("tail", HONEYTRACE_HOME=str(tmp_path / "home"))
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, encoding="utf-8", env=settings)
+    process = start("tail", HONEYTRACE_HOME=str(tmp_path / "home"))
     assert process.stdout is not None
     process.stdout.readline()
     export(tmp_path / "home" / "traces.db", session(ONE, "first", 1), event(ONE, "top"))
