@@ -10,6 +10,7 @@ import decimal
 import enum
 import fractions
 import hashlib
+import json
 import pathlib
 import re
 import sys
@@ -17,6 +18,7 @@ import threading
 import types
 import typing
 import uuid
+import warnings
 import weakref
 from unittest.mock import MagicMock, Mock
 
@@ -450,3 +452,20 @@ def test_later_changes_do_not_reach_a_snapshot():
     value["a"].append(2)
     value["a"][1].name = "other"
     assert data == copy
+
+
+def test_a_model_of_pydantic_1_is_an_object_of_its_fields():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the old interface is old
+        v1 = pytest.importorskip("pydantic.v1", reason="pydantic without the interface of version 1")
+
+    class Turn(v1.BaseModel):
+        role: str
+        api_key: str = "sk-1"
+
+        def dict(self, **_):
+            raise RuntimeError("must not be asked")
+
+    data = json.loads(Snapshotter(SecretNames())({"turn": Turn(role="user")}))
+    assert data["turn"]["role"] == "user"
+    assert data["turn"]["api_key"] == "[redacted]"
