@@ -187,6 +187,10 @@ def heading(session: dict[str, Any], look: Look) -> str:
     return (" - " if look.ascii else " · ").join(part for part in parts if part)
 
 
+_OUTCOMES = ("closed", "cancelled")
+"""How a span may have ended besides with a value or an error."""
+
+
 def _facts(event: dict[str, Any], look: Look) -> list[str]:
     facts = []
     config, metadata = event.get("config"), event.get("metadata")
@@ -205,6 +209,8 @@ def _facts(event: dict[str, Any], look: Look) -> list[str]:
         facts.append(f"{_text.count(chunks)} chunk{'' if chunks == 1 else 's'}")
     if first is not None:
         facts.append(f"first after {_text.duration(first, look)}")
+    if metadata.get("outcome") in _OUTCOMES:
+        facts.append(metadata["outcome"])
     return facts
 
 

@@ -321,3 +321,10 @@ def test_a_stream_in_ascii_gets_ascii_and_what_it_cannot_take_is_escaped():
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     assert Look.of(stream, {}).ascii
     assert _text.encodable("包", stream) == "\\u5305"
+
+
+def test_a_stream_that_its_consumer_closed_says_so():
+    nodes = _tree.build([event("s", metadata={"chunks": 2, "outcome": "closed"})])
+    line = _tree.render(nodes, color=False, width=100)[-1]
+    assert "2 chunks" in line
+    assert "closed" in line
