@@ -82,7 +82,10 @@ class SpanBlock(Span):
         self._finish(call, encoded, error if isinstance(error, BaseException) else None)
 
     def _finish(self, call: Call, outputs: dict[str, Any] | None, error: BaseException | None) -> None:
-        finish_with(call, outputs, error=error, by_hand=True)
+        if isinstance(error, GeneratorExit):  # the generator around this block was closed: it did not fail
+            finish_with(call, outputs, metadata={"outcome": "closed"}, by_hand=True)
+        else:
+            finish_with(call, outputs, error=error, by_hand=True)
 
     def enrich(self, **fields: object) -> Self:
         """Add to the event: metadata, metrics, feedback, config, user_properties (objects, merged), outputs, error.
@@ -196,7 +199,7 @@ class Session(SpanBlock):
                 update["outputs"] = outputs
             # Neither the call that opens a session nor the one that ends it has a field for an error.
             text = state.error if isinstance(state, Extra) else None
-            if error is not None:
+            if error is not None and not isinstance(error, GeneratorExit):
                 from honeytrace._traceback import describe_error, format_traceback
 
                 update["metadata"] = {"error": describe_error(error), "traceback": format_traceback(error)}

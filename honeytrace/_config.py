@@ -66,6 +66,8 @@ def load(
     size = Settings.max_event_bytes if max_event_bytes is None else max_event_bytes
     if isinstance(size, bool) or not isinstance(size, int) or not 1_000 <= size <= 3_500_000:
         raise ConfigError(f"max_event_bytes must be an integer between 1000 and 3500000, not {size!r}")
+    if enabled is not None and not isinstance(enabled, bool):
+        raise ConfigError(f"enabled must be True or False, not {enabled!r}")
     for name, value in (
         ("api_key", api_key),
         ("server_url", server_url),

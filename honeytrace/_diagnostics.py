@@ -32,9 +32,8 @@ def __getattr__(name: str) -> Any:
     if name == "logger":
         import logging
 
-        made = logging.getLogger("honeytrace")
-        made.addHandler(logging.NullHandler())
-        globals()["logger"] = made
+        # No handler: where nobody configured logging, Python writes warnings to stderr, and a loss should be seen.
+        globals()["logger"] = made = logging.getLogger("honeytrace")
         return made
     raise AttributeError(name)
 

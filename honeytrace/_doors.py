@@ -90,7 +90,7 @@ def _bound(tracer: Any, *others: object) -> tuple[object, ...]:
 def _factory(source: str) -> Callable[..., FunctionType]:
     """Compile a factory. Equal lists of parameters share the code."""
     # A frame of the import system is passed over where warnings count stack levels: so is one of ours, by this name.
-    filename = f"<honeytrace door {next(_numbers)}, passed over like importlib._bootstrap>"
+    filename = f"<honeytrace door {next(_numbers)} (importlib._bootstrap)>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     namespace: dict[str, Any] = {}
     exec(compile(source, filename, "exec"), namespace)

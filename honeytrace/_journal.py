@@ -107,13 +107,13 @@ class Journal:
         Wakes the flusher only where it asked for that: when it sleeps for lack of work, or a batch is full. After
         `close()` records are still taken while there is room: what runs late in a process counts too.
         """
-        written = self.written + len(body) + _RECORD_BYTES
-        if written <= self._limit:
-            # CPython runs no other thread and no signal handler between the last load and the store of this line.
-            # Were one ever lost, the bound would be off by one record; the books do not depend on it.
-            self.written = written
+        size = len(body) + _RECORD_BYTES
+        if self.written + size <= self._limit:
+            # CPython runs no other thread and no signal handler between the load and the store of this line: there is
+            # no call in it. Were one ever lost, the bound would be off by one record; the books do not depend on it.
+            self.written += size
             self._push((kind, id, body, time_ns))
-            if written >= self.wake_at:
+            if self.written >= self.wake_at:
                 self.wake()
             return True
         self._refuse(kind)

@@ -15,8 +15,8 @@ from time import monotonic
 from honeytrace import _ids
 from honeytrace._bookkeeping import late
 from honeytrace._decorator import decorate
-from honeytrace._diagnostics import guard
-from honeytrace._event import resolve_event_type
+from honeytrace._diagnostics import guard, warn_once
+from honeytrace._event import Kind, resolve_event_type
 from honeytrace._span import Recorder, live, unannounced
 from honeytrace._tracer import RecordingTracer
 from honeytrace.exceptions import TraceError
@@ -59,6 +59,8 @@ class Tracer(RecordingTracer):
     def __init__(self) -> None:
         super().__init__()
         self._running: Pipelines | None = None
+        self.held = False
+        """Whether a capture holds the tracer: init() and shutdown() then change nothing. See honeytrace.testing."""
 
     def __reduce__(self) -> Any:
         if self is not default_tracer:
@@ -115,6 +117,9 @@ class Tracer(RecordingTracer):
         limits = Limits(max_bytes=settings.max_event_bytes // 2)
         snapshotter = Snapshotter(redactor_from(redact), limits)
         chosen = open_exporters(exporters, settings)
+        if self.held:
+            return self
+        before = self.recorder
         self._stop(EXIT_SECONDS, keep=chosen)
         if settings.enabled:
             self._running = Pipelines(chosen, settings.queue_bytes)
@@ -128,6 +133,8 @@ class Tracer(RecordingTracer):
                 session_name=settings.session_name,
                 sampler=sampler,
             )
+            if before is not None:  # spans that are open finish where events go from here on
+                before.submit = self.recorder.submit
         return self
 
     if TYPE_CHECKING:
@@ -233,6 +240,10 @@ class Tracer(RecordingTracer):
 
     def _stop(self, timeout: float, keep: Sequence[Exporter] = ()) -> FlushResult:
         """Stop recording, then deliver what there is; exporters to `keep` are not closed."""
+        if self.held:
+            return self._pipelines().flush(timeout)
+        if self.recorder is not None:
+            self.recorder.submit = _too_late
         self.recorder = None
         pipelines, self._running = self._pipelines(), None
         _running_tracers.discard(self)
@@ -299,7 +310,7 @@ def _check_options(options: dict[str, Any]) -> None:
     if event_name is not None and not isinstance(event_name, str):
         raise TraceError(f"event_name must be a string, not {type(event_name).__name__}")
     expected = options.get("expected", ())
-    expected = expected if isinstance(expected, tuple) else (expected,)
+    expected = tuple(expected) if isinstance(expected, (tuple, list)) else (expected,)
     if not all(isinstance(one, type) and issubclass(one, BaseException) for one in expected):
         raise TraceError(f"expected must be exception types, not {expected!r}")
     if "expected" in options:
@@ -315,6 +326,11 @@ def _names(option: str, given: object) -> bool | tuple[str, ...]:
         wanted = "names" if option == "exclude" else "True, False or names"
         raise TraceError(f"{option} must be {wanted}, not {given!r} ({type(given).__name__})")
     return names
+
+
+def _too_late(kind: Kind, id: bytes, body: bytes, time_ns: int) -> None:
+    """Stand in for delivery where a span that was open at shutdown() ends after it."""
+    warn_once("too late", "a span that was open at shutdown() ended after it: its event is lost")
 
 
 def _exit() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
 from threading import Thread
 from time import monotonic
 
@@ -144,6 +145,8 @@ def _exporter(given: Exporter | str) -> Exporter:
         raise ConfigError(
             f"an exporter is 'local', 'console' or an object with name, export() and close(), not {given!r}"
         )
+    if iscoroutinefunction(given.export):
+        raise ConfigError(f"export() of exporter {given.name!r} must be a plain function, not a coroutine function")
     return given
 
 

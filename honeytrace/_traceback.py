@@ -44,6 +44,8 @@ def format_traceback(error: BaseException) -> str:
             parts.append(reason + _one(current))
         except Exception as failure:  # the stack may be full, a source file unreadable
             parts.append(f"{reason}<traceback lost: {type_name(failure)}>")
+        for index, inner in enumerate(_members(current)[:_CAUSES], 1):
+            parts.append(f"exception {index} of the group:\n{_one(inner)}")
         if current.__cause__ is not None:
             current, reason = current.__cause__, "caused by:\n"
         elif not current.__suppress_context__:
@@ -51,6 +53,13 @@ def format_traceback(error: BaseException) -> str:
         else:
             current = None
     return _bounded("\n".join(parts))
+
+
+def _members(error: BaseException) -> tuple[BaseException, ...]:
+    """The exceptions of an exception group."""
+    members = getattr(error, "exceptions", ())
+    is_group = isinstance(members, tuple) and all(isinstance(member, BaseException) for member in members)
+    return members if is_group and "Group" in type_name(error) else ()
 
 
 def _one(error: BaseException) -> str:
@@ -67,6 +76,9 @@ def _frames(traceback: TracebackType | None) -> tuple[list[tuple[FrameType, int]
     tail: list[tuple[FrameType, int]] = []
     count = 0
     while traceback is not None and count < _FRAMES:
+        if traceback.tb_frame.f_code.co_filename.startswith("<honeytrace"):  # a door: nobody's concern
+            traceback = traceback.tb_next
+            continue
         count += 1
         if len(head) < _HEAD:
             head.append((traceback.tb_frame, traceback.tb_lineno or 0))

@@ -197,6 +197,8 @@ class RecordingTracer:
             TraceError: a field with another name.
         """
         check_fields(fields, (*OBJECT_FIELDS, "outputs"))
+        if event_id == "":  # of a span that was not recorded: tracing was off, or its session is not kept
+            return
         if not is_id(event_id):
             raise ConfigError(f"event_id must be a lower-case UUID, not {event_id!r}")
         recorder = self.recorder
@@ -207,8 +209,8 @@ class RecordingTracer:
     def log_event(
         self,
         name: str,
-        *,
         event_type: str = "tool",
+        *,
         inputs: Mapping[str, object] | None = None,
         outputs: object = None,
         error: str | None = None,
@@ -227,15 +229,17 @@ class RecordingTracer:
 
         Raises:
             TraceError: the event type is none of the contract's.
+            ConfigError: a time is no number of seconds since the epoch.
         """
         resolved = _event_type(event_type)
+        times = [None if moment is None else _microseconds(moment) for moment in (start_time, end_time)]
         recorder, current = self.recorder, self.variable.get()
         if recorder is None or (current is not None and not current[2]):
             return None
         with guard("logging an event"):
             now = time_ns() // 1000
-            end = now if end_time is None else _microseconds(end_time)
-            start = end if start_time is None else _microseconds(start_time)
+            end = now if times[1] is None else times[1]
+            start = end if times[0] is None else times[0]
             end = max(start, end)
             event_id = new_id()
             if current is None:
@@ -290,4 +294,10 @@ def _event_type(given: str) -> str:
 
 
 def _microseconds(moment: float | datetime) -> int:
-    return int((moment if isinstance(moment, (int, float)) else moment.timestamp()) * 1_000_000)
+    try:
+        seconds = moment if isinstance(moment, (int, float)) else moment.timestamp()
+        if not isinstance(moment, bool) and 0 <= seconds < 1e11:  # beyond that it is milliseconds
+            return int(seconds * 1_000_000)
+    except (AttributeError, OverflowError, ValueError):
+        pass
+    raise ConfigError(f"a time must be a datetime or a number of seconds since the epoch, not {moment!r}")

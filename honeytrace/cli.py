@@ -183,7 +183,7 @@ def _show(arguments: argparse.Namespace) -> int:
     from honeytrace import _tree
 
     with _open(arguments) as store:
-        session_id = arguments.session or store.newest()
+        session_id = store.newest() if arguments.session is None else arguments.session
         if session_id is None:
             _print_lines(_FIRST_TRACE.format(path=store.path).splitlines())
             return 0

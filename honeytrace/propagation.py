@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from honeytrace._bookkeeping import keeps
 from honeytrace._context import NOTHING_KEPT, Current, leave, variables
+from honeytrace._diagnostics import guard
 from honeytrace._ids import is_id
 
 if TYPE_CHECKING:
@@ -59,17 +60,18 @@ def inject(tracer: RecordingTracer, headers: MutableMapping[str, str]) -> None:
     """Write what is current into outgoing headers: W3C traceparent and baggage.
 
     The baggage carries session_id, parent_id (the event's id) and source, as HoneyHive's own clients do; other
-    members that are there already are kept.
+    members that are there already are kept. A session that is not kept is passed on as such (trace flag 00).
     """
     current, recorder = tracer.variable.get(), tracer.recorder
-    if current is None or recorder is None or not current[2]:
+    if current is None or recorder is None or current is NOTHING_KEPT:
         return
     session, event = current[0].decode(), current[1].decode()
     members = [part for part in headers.get("baggage", "").split(",") if part.strip()]
     ours = {"session_id": session, "parent_id": event, "source": _quote(recorder.source)}
     kept = [part for part in members if part.partition("=")[0].strip() not in ours]
     headers["baggage"] = ",".join([*kept, *(f"{name}={value}" for name, value in ours.items())])
-    headers["traceparent"] = f"00-{session.replace('-', '')}-{event.replace('-', '')[16:]}-01"
+    flag = "01" if current[2] else "00"
+    headers["traceparent"] = f"00-{session.replace('-', '')}-{event.replace('-', '')[16:]}-{flag}"
 
 
 def _quote(text: str) -> str:
@@ -78,18 +80,29 @@ def _quote(text: str) -> str:
     return quote(text, safe="")
 
 
-def extract(headers: Mapping[str, str]) -> tuple[bytes, bytes] | None:
-    """Read session and parent ids from incoming headers; None where there are none, or they are no UUIDs."""
-    baggage = next((value for name, value in headers.items() if name.lower() == "baggage"), "")
+def extract(headers: object) -> tuple[bytes, bytes, bool] | None:
+    """Read session id, parent id and whether the session is kept; None where there are none, or they are no UUIDs.
+
+    Takes a mapping or a list of pairs, of text or bytes, names in any letter case.
+    """
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    found: dict[str, str] = {}
+    for name, value in pairs:  # type: ignore[attr-defined]
+        found.setdefault(_text(name).lower(), _text(value))
     members = {
         name.strip(): value.partition(";")[0].strip()
-        for name, _, value in (part.partition("=") for part in baggage.split(","))
+        for name, _, value in (part.partition("=") for part in found.get("baggage", "").split(","))
     }
     session = members.get("session_id", "").lower()
     parent = members.get("parent_id", "").lower()
     if not is_id(session):
         return None
-    return session.encode(), (parent if is_id(parent) else session).encode()
+    kept = not found.get("traceparent", "").strip().endswith("-00")
+    return session.encode(), (parent if is_id(parent) else session).encode(), kept
+
+
+def _text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 class Attachment:
@@ -101,12 +114,14 @@ class Attachment:
         from time import perf_counter_ns, time_ns
 
         self._tracer = tracer
-        found = extract(headers)
+        found = None
+        with guard("reading headers"):
+            found = extract(headers)
         self._current: Current | None = None
         recorder = tracer.recorder
         if found is not None and recorder is not None and recorder.get() is not NOTHING_KEPT:
-            kept = keeps(recorder, found[0])
-            self._current = (*found, kept, time_ns() - perf_counter_ns())
+            kept = found[2] and keeps(recorder, found[0])
+            self._current = (found[0], found[1], kept, time_ns() - perf_counter_ns())
         self._tokens: list[Token[Current | None]] = []
 
     def __enter__(self) -> None:

@@ -64,7 +64,7 @@ _SESSIONS = """
     SELECT s.event_id, s.event_name, s.source, s.user_id, s.start_time,
            coalesce(s.end_time, max(e.end_time)), s.duration,
            count(e.seq), coalesce(sum(e.has_error), 0), total(e.tokens)
-    FROM (SELECT * FROM events WHERE event_type = 'session' {older}
+    FROM (SELECT * FROM events WHERE event_type = 'session' AND event_id = session_id {older}
           ORDER BY start_time DESC, event_id DESC LIMIT ?) AS s
     LEFT JOIN events AS e ON e.session_id = s.event_id AND e.event_id <> s.event_id
     GROUP BY s.event_id ORDER BY s.start_time DESC, s.event_id DESC

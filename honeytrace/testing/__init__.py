@@ -147,7 +147,10 @@ class Traces(Sequence[CapturedEvent]):
 
 
 class capture:
-    """Record into memory for the length of a `with` block, whatever the tracer did before; gives `Traces`."""
+    """Record into memory for the length of a `with` block, whatever the tracer did before; gives `Traces`.
+
+    A program that calls `init()` or `shutdown()` meanwhile changes nothing: its settings are checked, no more.
+    """
 
     def __init__(
         self,
@@ -171,14 +174,14 @@ class capture:
         )
 
     def __enter__(self) -> Traces:
-        self._before = self.tracer.recorder, self.tracer.variable.set(None)
-        self.tracer.recorder = self._recorder
+        self._before = self.tracer.recorder, self.tracer.held, self.tracer.variable.set(None)
+        self.tracer.recorder, self.tracer.held = self._recorder, True
         return self.traces
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.tracer.recorder, token = self._before
+        self.tracer.recorder, self.tracer.held, token = self._before
         try:
             self.tracer.variable.reset(token)
         except ValueError:  # left in another context than entered, as async fixtures are
