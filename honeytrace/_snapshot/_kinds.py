@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from honeytrace._snapshot._binary import blob
 from honeytrace._snapshot._shorten import HASHED, Plain
 
-__all__ = ["REDACTED", "Walk", "integer", "known_of", "name_of", "type_name"]
+__all__ = ["REDACTED", "Walk", "integer", "is_pair", "known_of", "name_of", "type_name"]
 
 REDACTED = "[redacted]"
 
@@ -448,3 +448,9 @@ _KINDS = _table(
         ("pandas.Index", _index),
     ]
 )
+
+
+def is_pair(members: Any) -> bool:
+    """Say whether two members are a name and its text, as headers come in lists: ("authorization", "Bearer ...")."""
+    name = members[0]
+    return type(name) is str and type(members[1]) is str and len(name) <= 64 and " " not in name

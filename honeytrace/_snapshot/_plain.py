@@ -22,7 +22,7 @@ from time import perf_counter, thread_time
 from typing import Any
 
 from honeytrace._snapshot._binary import DATA_URI, data_uri
-from honeytrace._snapshot._kinds import REDACTED, integer, known_of, name_of, type_name
+from honeytrace._snapshot._kinds import REDACTED, integer, is_pair, known_of, name_of, type_name
 from honeytrace._snapshot._shorten import LeftOut, Plain, encode, ends, left_out, readable, shorten
 from honeytrace.exceptions import ConfigError
 
@@ -283,6 +283,8 @@ class Walk:
         return data
 
     def _items(self, items: list[object], depth: int, *, head: int, missing: int) -> list[Plain]:
+        if len(items) == 2 and is_pair(items) and self.is_secret(items[0]):  # type: ignore[arg-type]
+            items = [items[0], REDACTED]
         floor, siblings = self._floor, len(items)
         self._left -= siblings
         copies: list[Plain] = []

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 from honeytrace._snapshot._binary import DATA_URI
+from honeytrace._snapshot._kinds import is_pair
 
 __all__ = ["ATOMS", "Names", "prove", "prove_text"]
 
@@ -45,6 +46,7 @@ def prove(value: Any, names: Names, levels: int, room: int) -> int:
     than all the rest. The names of all dicts are looked at together, at the end.
     """
     dicts: list[dict[Any, Any]] = []
+    pairs: list[str] = []
     level: list[Iterable[Any]] = [(value,)]
     while level:
         if levels < 0 or room < 0:
@@ -66,6 +68,8 @@ def prove(value: Any, names: Names, levels: int, room: int) -> int:
                 elif kind is list or kind is tuple:
                     size = len(member)
                     room -= _NODE * size
+                    if size == 2 and is_pair(member):
+                        pairs.append(member[0])
                     if size > _MANY and room >= 0:
                         member, room = _long(member, dicts, room)
                     below.append(member)
@@ -78,6 +82,8 @@ def prove(value: Any, names: Names, levels: int, room: int) -> int:
         found: set[Any] = set().union(*dicts)
         if not found <= names.clean and not names.are_clean(found):
             return -1
+    if pairs and not names.are_clean(set(pairs)):
+        return -1
     return room
 
 

@@ -244,3 +244,21 @@ def test_markers_do_what_they_say():
     assert apply(Truncate(3), "abc") == "abc"
     assert apply(Truncate(3), [1, 2, 3]) == "[1,… [7 characters]"
     assert "hunter2" not in str(apply(Truncate(500), {"password": "hunter2", "a": "x" * 1000}))
+
+
+@pytest.mark.parametrize("pair", [tuple, list])
+def test_a_secret_in_a_list_of_pairs_is_replaced(pair):
+    headers = [pair(("accept", "text/html")), pair(("Authorization", "Bearer hunter2")), pair(("x-api-key", "hunter2"))]
+    for value in (headers, {"headers": headers}, tuple(headers), headers * 50):
+        data = Snapshotter(SecretNames())(value)
+        assert b"hunter2" not in data
+        assert b"text/html" in data
+
+
+def test_pairs_of_words_that_are_no_names_are_kept():
+    pairs = [("what is a token", "a piece of text"), ("token", 0.25), ("cat", "a secret animal")]
+    assert json.loads(Snapshotter(SecretNames())(pairs)) == [list(pair) for pair in pairs]
+
+
+def test_a_name_that_the_program_added_is_found_in_pairs_as_well():
+    assert b"123" not in Snapshotter(SecretNames(extra=["ssn"]))([("ssn", "123")])
