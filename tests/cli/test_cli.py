@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import honeytrace
 from honeytrace._event import FIELDS, Event
 from honeytrace.exporters.local import LocalExporter
 
@@ -244,3 +245,42 @@ def test_commands_import_neither_httpx_nor_asyncio(store):
     )
     done = subprocess.run([sys.executable, "-c", code, str(store)], capture_output=True, encoding="utf-8")
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@honeytrace.trace("session")
+def decorated():
+    pass
+
+
+def in_a_span():
+    with honeytrace.span("in_a_span", "session"):
+        pass
+
+
+def logged():
+    honeytrace.log_event("logged", event_type="session")
+
+
+def below_a_session():
+    with honeytrace.session("below_a_session"), honeytrace.span("a step", "session"):
+        decorated()
+
+
+@pytest.mark.parametrize("record", [decorated, in_a_span, logged, below_a_session], ids=lambda one: one.__name__)
+def test_an_event_of_type_session_is_listed_once_and_shown(record, private_home):
+    honeytrace.init(exporters=["local"])
+    record()
+    honeytrace.shutdown()
+    (listed,) = json.loads(run("sessions", "--json").stdout)
+    assert listed["name"] == record.__name__
+    shown = run("show")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    names = [line.lstrip(" └─").split("  ")[0] for line in shown.stdout.splitlines()]
+    drawn = ["below_a_session", "a step", "decorated"] if record is below_a_session else [record.__name__] * 2
+    assert names == drawn
+    assert run("show", listed["session_id"]).stdout == shown.stdout
+
+
+def test_an_empty_session_id_is_not_the_newest_session(store):
+    done = run("show", "", "--store", store)
+    assert (done.returncode, done.stdout) == (2, "")
