@@ -9,9 +9,12 @@
 
 Every finished call becomes one event and is delivered in the background. The map of the package:
 
-    recording, in the caller's thread     _decorator → _doors → _bookkeeping → _span → _snapshot → _event
-    delivery, in the background           exporters ← _flusher ← _journal
+    recording, in the caller's thread     _decorator → _doors → _span → _snapshot → _event
+      the path of one call, as text       _door_source; off that path: _bookkeeping, _stream, _plan
+      opened by hand                      _tracer, _blocks; what is current: _context, propagation
+    delivery, in the background           exporters ← _delivery, _flusher ← _journal ← _pipelines
     wired together by                     _lifecycle
+    for people                            cli, _tree, exporters.console, exporters.local
     to extend                             protocols; to test with: testing; what is raised: exceptions
 """
 
