@@ -119,7 +119,6 @@ class Tracer(RecordingTracer):
         chosen = open_exporters(exporters, settings)
         if self.held:
             return self
-        before = self.recorder
         self._stop(EXIT_SECONDS, keep=chosen)
         if settings.enabled:
             self._running = Pipelines(chosen, settings.queue_bytes)
@@ -133,8 +132,6 @@ class Tracer(RecordingTracer):
                 session_name=settings.session_name,
                 sampler=sampler,
             )
-            if before is not None:  # spans that are open finish where events go from here on
-                before.submit = self.recorder.submit
         return self
 
     if TYPE_CHECKING:
@@ -243,7 +240,7 @@ class Tracer(RecordingTracer):
         if self.held:
             return self._pipelines().flush(timeout)
         if self.recorder is not None:
-            self.recorder.submit = _too_late
+            self.recorder.submit = self._forward
         self.recorder = None
         pipelines, self._running = self._pipelines(), None
         _running_tracers.discard(self)
@@ -252,6 +249,14 @@ class Tracer(RecordingTracer):
     def stats(self) -> Stats:
         """The books of all exporters since `init()`."""
         return self._pipelines().stats()
+
+    def _forward(self, kind: Kind, id: bytes, body: bytes, time_ns: int, /) -> None:
+        """Stand in for delivery of a recorder that has been replaced: what is open finishes where events go now."""
+        recorder = self.recorder
+        if recorder is not None:
+            recorder.submit(kind, id, body, time_ns)
+        else:
+            warn_once("too late", "a span that was open at shutdown() ended after it: its event is lost")
 
     def _pipelines(self) -> Pipelines:
         """What is running; nothing at all before init() and after shutdown()."""
@@ -326,11 +331,6 @@ def _names(option: str, given: object) -> bool | tuple[str, ...]:
         wanted = "names" if option == "exclude" else "True, False or names"
         raise TraceError(f"{option} must be {wanted}, not {given!r} ({type(given).__name__})")
     return names
-
-
-def _too_late(kind: Kind, id: bytes, body: bytes, time_ns: int) -> None:
-    """Stand in for delivery where a span that was open at shutdown() ends after it."""
-    warn_once("too late", "a span that was open at shutdown() ended after it: its event is lost")
 
 
 def _exit() -> None:
