@@ -51,10 +51,12 @@ class SpanBlock(Span):
     def start(self) -> Self:
         """Start the span now and make it current. Returns itself."""
         recorder = self._tracer.recorder
+        if recorder is None:
+            self._waiting.clear()
         if recorder is not None and self._call is None:
             self._recorder, self._id, self._session = recorder, b"", b""
             with guard("starting a span"):
-                self._open(recorder, pieces(recorder, self._inputs) if self._inputs else {})
+                self._open(recorder, pieces(recorder, self._inputs) if self._inputs is not None else {})
                 waiting, self._waiting = self._waiting, []
                 for fields in waiting:
                     self.enrich(**fields)
@@ -72,6 +74,7 @@ class SpanBlock(Span):
         """End the span. `outputs` are recorded as a function's result would be; a second end() does nothing."""
         call, self._call = self._call, None
         if call is None:
+            self._waiting.clear()
             return
         encoded = None
         with guard("finishing a span"):
@@ -151,7 +154,7 @@ class Session(SpanBlock):
         if session_id is not None and not is_id(session_id):
             raise ConfigError(f"session_id must be a lower-case UUID such as str(uuid.uuid4()), not {session_id!r}")
         self._given_id = session_id
-        self._announcement = {field: values for field, values in announcement.items() if values}
+        self._announcement = {field: values for field, values in announcement.items() if values is not None}
 
     def enrich(self, **fields: object) -> Self:
         """Add to the session: metadata, metrics, feedback, config, user_properties, outputs. Written at once.

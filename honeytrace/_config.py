@@ -28,7 +28,6 @@ class Settings:
     max_event_bytes: int = 1_000_000
     queue_bytes: int = 256 * 1024 * 1024
     enabled: bool = True
-    verbose: bool = False
 
     def __repr__(self) -> str:
         key = "None" if self.api_key is None else "'...'"
@@ -84,5 +83,4 @@ def load(
         sample_rate=rate,
         max_event_bytes=size,
         enabled=(not _flag("HH_DISABLE_TRACING")) if enabled is None else enabled,
-        verbose=_flag("HH_VERBOSE"),
     )

@@ -20,6 +20,7 @@ __all__ = [
     "leave",
     "new_variable",
     "note_gone",
+    "quietly",
     "restore",
     "settle",
     "variables",
@@ -77,6 +78,19 @@ def leave(variable: ContextVar[Current | None], token: Token[Current | None], mi
     except (ValueError, RuntimeError):
         if mine is not None:
             restore(variable, token, mine[0], mine[1])
+
+
+class quietly:
+    """Record nothing inside the block: where code of the program runs that is no part of its trace."""
+
+    __slots__ = ("_tokens",)
+
+    def __enter__(self) -> None:
+        self._tokens = [(variable, variable.set(NOTHING_KEPT)) for variable in variables]
+
+    def __exit__(self, *_: object) -> None:
+        for variable, token in self._tokens:
+            leave(variable, token, NOTHING_KEPT)
 
 
 def note_gone(event: bytes, earlier: Current | None) -> None:

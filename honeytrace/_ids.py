@@ -29,11 +29,11 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 def new_id() -> bytes:
     """Return a fresh id."""
-    try:
-        return take()
-    except IndexError:
-        _refill()
-        return take()
+    while True:
+        try:
+            return take()
+        except IndexError:  # or other threads took all of a page at once
+            _refill()
 
 
 def _refill() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from time import monotonic
 
 from honeytrace import _ids
-from honeytrace._bookkeeping import late
+from honeytrace._bookkeeping import finish_late, late
 from honeytrace._decorator import decorate
 from honeytrace._diagnostics import guard, warn_once
 from honeytrace._event import Kind, resolve_event_type
@@ -119,11 +119,9 @@ class Tracer(RecordingTracer):
         chosen = open_exporters(exporters, settings)
         if self.held:
             return self
-        self._stop(EXIT_SECONDS, keep=chosen)
+        old_recorder, old = self.recorder, self._running
         if settings.enabled:
             self._running = Pipelines(chosen, settings.queue_bytes)
-            _running_tracers.add(self)
-            _flush_at_the_end_of_a_worker()
             self.recorder = Recorder(
                 variable=self.variable,
                 snapshotter=snapshotter,
@@ -132,6 +130,16 @@ class Tracer(RecordingTracer):
                 session_name=settings.session_name,
                 sampler=sampler,
             )
+            _running_tracers.add(self)
+            _flush_at_the_end_of_a_worker()
+        else:
+            self.recorder = self._running = None
+            _running_tracers.discard(self)
+        # Only then the old ones: nothing that is traced meanwhile falls between.
+        if old_recorder is not None:
+            old_recorder.submit = self._forward
+        if old is not None:
+            old.stop(EXIT_SECONDS, chosen)
         return self
 
     if TYPE_CHECKING:
@@ -219,6 +227,7 @@ class Tracer(RecordingTracer):
         Raises:
             ConfigError: the timeout is not a number of seconds.
         """
+        finish_late()
         return self._pipelines().flush(timeout)
 
     async def aflush(self, timeout: float | None = 30.0) -> FlushResult:
@@ -235,16 +244,17 @@ class Tracer(RecordingTracer):
         """
         return self._stop(timeout)
 
-    def _stop(self, timeout: float, keep: Sequence[Exporter] = ()) -> FlushResult:
-        """Stop recording, then deliver what there is; exporters to `keep` are not closed."""
+    def _stop(self, timeout: float) -> FlushResult:
+        """Stop recording, then deliver what there is."""
         if self.held:
             return self._pipelines().flush(timeout)
+        finish_late()
         if self.recorder is not None:
             self.recorder.submit = self._forward
         self.recorder = None
         pipelines, self._running = self._pipelines(), None
         _running_tracers.discard(self)
-        return pipelines.stop(timeout, keep)
+        return pipelines.stop(timeout)
 
     def stats(self) -> Stats:
         """The books of all exporters since `init()`."""
@@ -281,6 +291,7 @@ class Tracer(RecordingTracer):
 
     def _at_exit(self, deadline: float) -> None:
         if self._running is not None:
+            finish_late()
             self._running.end_of_process(max(0.0, deadline - monotonic()))
 
     def _after_fork(self) -> None:

@@ -90,17 +90,15 @@ class CallPlan(Plan):
         """Find out which rules apply under this recorder, so that a call without any pays nothing."""
         from honeytrace.redaction import markers_of  # loaded by init() at the latest
 
-        if self._markers is None:
-            self._markers = markers_of(self._function)
+        markers = markers_of(self._function)
         is_secret = recorder.snapshotter.is_secret
-        self._secret = frozenset(name for name in self._names if is_secret(name))
+        secret = frozenset(name for name in self._names if is_secret(name))
         options = self._options
-        super().prepare(recorder)
-        self.plain_outputs = (
-            options.process_outputs is None and options.capture_outputs is True and "return" not in self._markers
-        )
-        if self._secret or self._markers or options.process_inputs is not None or not self.plain_outputs:
-            self.simple_for = None
+        plain = options.process_outputs is None and options.capture_outputs is True and "return" not in markers
+        self._markers, self._secret, self.plain_outputs = markers, secret, plain
+        simple = plain and not secret and not markers and options.process_inputs is None
+        # Last: from here on other threads go by the rules.
+        self._publish(recorder, simple)
 
     def inputs(self, recorder: Recorder, values: dict[str, object]) -> bytes:
         """Encode inputs after hook, secrets and markers."""
@@ -115,7 +113,7 @@ class CallPlan(Plan):
         processed: object = {name: REDACTED if name in self._secret else value for name, value in values.items()}
         if hook is not None:
             try:
-                processed = hook(_copied(processed, 0))
+                processed = hook(_copied(processed, {}))
             except Exception as error:
                 return _hook_failed("process_inputs", error)
         fields = processed if isinstance(processed, dict) else {"value": processed}
@@ -142,7 +140,7 @@ class CallPlan(Plan):
             return {}
         if options.process_outputs is not None:
             try:
-                result = options.process_outputs(_copied(result, 0))
+                result = options.process_outputs(_copied(result, {}))
             except Exception as error:
                 return orjson.loads(_hook_failed("process_outputs", error))  # type: ignore[no-any-return]
         if marker is not None:
@@ -159,7 +157,7 @@ class CallPlan(Plan):
 class SignaturePlan(CallPlan):
     """A plan that names arguments by a signature: for callables that a door cannot stand in for by its parameters."""
 
-    __slots__ = ("_captured", "_guarded", "_parameters", "_signature")
+    __slots__ = ("_captured", "_guarded", "_parameters", "_restricted", "_signature")
 
     def __init__(self, name: str, options: Options, signature: inspect.Signature | None, function: object) -> None:
         self._signature = signature
@@ -168,6 +166,7 @@ class SignaturePlan(CallPlan):
         super().__init__(name, options, names, function)
         self._captured = frozenset(options.captured(names))
         self._guarded = len(self._captured) < len(names)
+        self._restricted = options.capture_inputs is not True or bool(options.exclude)
 
     def bind(
         self,
@@ -180,7 +179,7 @@ class SignaturePlan(CallPlan):
         try:
             signature = self._signature
             if signature is None:
-                return {"args": args, "kwargs": kwargs}
+                return {"args": args, "kwargs": kwargs} if not self._restricted else {}
             bound_to = args[0] if receives is not None and args and receives(args[0]) else None
             if instance is not None and not isinstance(instance, type):
                 signature = signature.replace(parameters=self._parameters[1:])
@@ -203,17 +202,26 @@ class SignaturePlan(CallPlan):
             return {}
 
 
-def _copied(value: Any, depth: int) -> Any:
-    """Copy containers of exact plain types: a hook must not be able to change what the program works with."""
-    if depth > 20:
+def _copied(value: Any, copies: dict[int, Any]) -> Any:
+    """Copy containers of exact plain types: a hook must not be able to change what the program works with.
+
+    Parts that are shared are copied once; beyond some thousand containers the rest is handed over as it is.
+    """
+    kind = type(value)
+    if kind not in (dict, list, tuple, set, bytearray) or len(copies) > 5_000:
         return value
-    if type(value) is dict:
-        return {key: _copied(inner, depth + 1) for key, inner in value.items()}
-    if type(value) is list:
-        return [_copied(inner, depth + 1) for inner in value]
-    if type(value) is tuple:
-        return tuple(_copied(inner, depth + 1) for inner in value)
-    return value.copy() if type(value) in (set, bytearray) else value
+    if id(value) in copies:
+        return copies[id(value)]
+    if kind is dict:
+        made: Any = copies.setdefault(id(value), {})
+        made.update({key: _copied(inner, copies) for key, inner in list(value.items())})
+        return made
+    if kind is list:
+        made = copies.setdefault(id(value), [])
+        made += [_copied(inner, copies) for inner in list(value)]
+        return made
+    made = tuple(_copied(inner, copies) for inner in value) if kind is tuple else value.copy()
+    return copies.setdefault(id(value), made)
 
 
 def _hook_failed(hook: str, error: Exception) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 
@@ -19,7 +19,13 @@ from honeytrace._plan import Options, SignaturePlan, check_names
 __all__ = ["TracedCallable", "proxy"]
 
 
-class TracedCallable(wrapt.FunctionWrapper[Any, Any]):
+if TYPE_CHECKING:
+    _Wrapper = wrapt.FunctionWrapper[Any, Any]
+else:
+    _Wrapper = wrapt.FunctionWrapper  # older versions of wrapt take no parameters here
+
+
+class TracedCallable(_Wrapper):
     """A transparent stand-in for a callable that records its calls."""
 
     def __init__(self, wrapped: Any, wrapper: Any, tracer: Any, given: dict[str, Any]) -> None:

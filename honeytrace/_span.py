@@ -124,6 +124,7 @@ class Plan:
     """
 
     __slots__ = (
+        "encoded",
         "event_name",
         "event_type",
         "expected",
@@ -146,12 +147,13 @@ class Plan:
     ) -> None:
         self.event_name = event_name
         self.event_type = event_type
-        self.fixed = {field: values for field, values in fixed.items() if values}
+        self.fixed = {field: values for field, values in fixed.items() if values is not None and len(values)}
         self.expected = expected
         self.reduce: Callable[[list[Any]], object] | None = None
         self.plain_outputs = True
         """Whether a snapshot of the result is all there is to do."""
         self.head = self.form = b""
+        self.encoded: dict[str, dict[str, Any]] = {}
         self.tail = b"}"
         self.prepared_for: Recorder | None = None
         self.simple_for: Recorder | None = None
@@ -159,19 +161,23 @@ class Plan:
 
     def prepare(self, recorder: Recorder) -> None:
         """Encode what does not change from call to call. Runs at the first call under each recorder."""
+        self._publish(recorder, True)
+
+    def _publish(self, recorder: Recorder, simple: bool) -> None:
+        """Encode head and tail; then, and only then, let calls use them."""
         self.head = b'{"event_type":"%b","event_name":%b,"source":%b' % (
             self.event_type.encode(),
             recorder.snapshot(self.event_name),
             recorder.snapshot(recorder.source),
         )
-        self.tail = b"}"
-        if self.fixed:
-            fixed = {field: pieces(recorder, values) for field, values in self.fixed.items()}
-            self.tail = b"," + orjson.dumps(fixed)[1:]
-        head, tail = self.head.replace(b"%", b"%%"), self.tail.replace(b"%", b"%%")
-        self.form = head + _RESULT + tail
+        tail = b"}"
+        self.encoded = {field: pieces(recorder, values) for field, values in self.fixed.items()}
+        if self.encoded:
+            tail = b"," + orjson.dumps(self.encoded)[1:]
+        self.form = self.head.replace(b"%", b"%%") + _RESULT + tail.replace(b"%", b"%%")
+        self.tail = tail
+        self.simple_for = recorder if simple else None
         self.prepared_for = recorder
-        self.simple_for = recorder
 
     def inputs(self, recorder: Recorder, values: dict[str, object]) -> bytes:
         """Encode the inputs of a call, whatever they are."""
@@ -286,17 +292,16 @@ def check_fields(fields: Mapping[str, object], allowed: tuple[str, ...] = ENRICH
 
 
 def pieces(recorder: Recorder, values: object) -> dict[str, Any]:
-    """Snapshot each value of a mapping on its own, secrets replaced; anything else goes under "value"."""
-    if not issubclass(type(values), Mapping):
-        values = {"value": values}
-    snapshot, is_secret = recorder.snapshot, recorder.snapshotter.is_secret
-    encoded: dict[str, Any] = {}
-    # A subclass may answer anything; what a dict holds is in the dict.
-    items = dict.items(values) if issubclass(type(values), dict) else values.items()  # type: ignore[attr-defined, arg-type]
-    for key, value in list(items):
-        name = key if type(key) is str else str(key)
-        encoded[name] = "[redacted]" if is_secret(name) else orjson.Fragment(snapshot(value))
-    return encoded
+    """Snapshot a mapping as a whole, bounded and with secrets replaced; anything else goes under "value".
+
+    What comes back is private and plain: dicts, lists, strings and numbers.
+    """
+    try:
+        mapping = values if issubclass(type(values), dict) else dict(values)  # type: ignore[call-overload]
+    except Exception:  # no mapping, or one that cannot be read
+        mapping = {"value": values}
+    decoded = orjson.loads(recorder.snapshot(mapping))
+    return decoded if isinstance(decoded, dict) else {"value": decoded}
 
 
 # Numbers are written in microseconds with an exponent: 1763940000123123e-3 is the JSON number of milliseconds
@@ -325,7 +330,7 @@ def encode_extra(
     metadata: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Encode an event with enrichment, an error, or metadata of its own. Outputs and metadata are encoded already."""
-    plan, recorder = call.plan, call.recorder
+    plan = call.plan
     start, end = (call.start + call.anchor) // 1000, (ended + call.anchor) // 1000
     opened = plan.head + _OPEN % (call.id, call.session, call.parent, start, end, end - start, call.inputs)
     rest: dict[str, Any] = {}
@@ -336,9 +341,8 @@ def encode_extra(
     if error is not None:
         rest["error"] = error
     for field in OBJECT_FIELDS:
-        fixed = plan.fixed.get(field)
         own = metadata if field == "metadata" and metadata else {}
-        merged = {**(pieces(recorder, fixed) if fixed else {}), **own, **extra.fields.get(field, {})}
+        merged = {**plan.encoded.get(field, {}), **own, **extra.fields.get(field, {})}
         if merged:
             rest[field] = merged
     return opened + b"," + orjson.dumps(rest)[1:] if rest else opened + b"}"

@@ -27,6 +27,9 @@ __all__ = ["KEPT", "Stream", "fail_stream", "finish_stream", "unhooked"]
 KEPT = 512
 """How many chunks are kept at the beginning, and how many at the end."""
 
+_REDUCED = 50 * KEPT
+"""The same where `reduce` joins them: what it is not given would be missing without a mark."""
+
 _CHARACTERS = 200_000
 """How much text is kept at the beginning before the tail starts early."""
 
@@ -67,10 +70,11 @@ class Stream:
             return 1, self.keep
         # Once in a while: the number of looks grows with the logarithm of the number of chunks.
         text = sum(len(chunk) for chunk in self.head if isinstance(chunk, (str, bytes)))
-        if count >= KEPT or text > _CHARACTERS:
+        limit = KEPT if self.call.plan.reduce is None else _REDUCED
+        if count >= limit or text > _CHARACTERS * (limit // KEPT):
             self.keep = self.tail.append
             return -1, self.keep
-        return min(count * 2, KEPT), self.keep
+        return min(count * 2, limit), self.keep
 
     def leave(self, token: Token[Current | None]) -> None:
         """Take back the context of a step where the token is refused."""
@@ -103,9 +107,12 @@ def fail_stream(stream: Stream, count: int, active: float, thrown: object, error
 
 
 def _metadata(stream: Stream, count: int, active: float, closed: bool) -> dict[str, object]:
+    left_out = count - len(stream.head) - len(stream.tail)
     metadata: dict[str, object] = {"chunks": count, "active_ms": round(active * 1e3, 6)}
     if stream.first is not None:
         metadata["time_to_first_token_ms"] = round((stream.first - stream.call.start / 1e9) * 1e3, 6)
+    if left_out > 0:
+        metadata["chunks_left_out"] = left_out
     if closed:
         metadata["outcome"] = "closed"
     return metadata
@@ -127,7 +134,7 @@ def _outputs(stream: Stream, count: int, value: object) -> dict[str, Any]:
         outputs = plan.outputs(recorder, [*head, *note, *tail])
     else:
         outputs = {"result": _join([*head, *note, *tail], recorder)}
-    if value is not None:
+    if value is not None and plan.plain_outputs:
         returned = plan.outputs(recorder, {"result": value})
         outputs.update({"return_value": returned["result"]} if "result" in returned else {})
     return outputs

@@ -8,6 +8,7 @@ from __future__ import annotations
 from linecache import getline
 from types import FrameType, TracebackType
 
+from honeytrace._context import quietly
 from honeytrace._snapshot._kinds import type_name
 
 __all__ = ["describe_error", "format_traceback"]
@@ -23,7 +24,8 @@ _CAUSES = 3
 def describe_error(error: BaseException) -> str:
     """Say "TypeName: message" in at most some 2,000 characters; never empty."""
     try:
-        message = str.__str__(str(error))
+        with quietly():
+            message = str.__str__(str(error))
     except Exception as failure:
         message = f"<its __str__ raised {type_name(failure)}>"
     if len(message) > _MESSAGE:

@@ -261,14 +261,14 @@ class RecordingTracer:
                 "start_time": orjson.Fragment(b"%de-3" % start),
                 "end_time": orjson.Fragment(b"%de-3" % end),
                 "duration": orjson.Fragment(b"%de-3" % (end - start)),
-                "inputs": pieces(recorder, inputs or {}),
+                "inputs": pieces(recorder, {} if inputs is None else inputs),
             }
             if outputs is not None:
                 rest["outputs"] = pieces(recorder, outputs if isinstance(outputs, Mapping) else {"result": outputs})
             if error is not None:
                 rest["error"] = orjson.Fragment(recorder.snapshot(str(error)))
             given = zip(OBJECT_FIELDS, (metadata, metrics, feedback, config, user_properties), strict=True)
-            rest.update({field: pieces(recorder, values) for field, values in given if values})
+            rest.update({field: pieces(recorder, values) for field, values in given if values is not None})
             kind: Kind = "event"
             if alone and recorder.session_name is not None:
                 announce_session(recorder, session, recorder.session_name, start * 1000, b"{}", {})

@@ -5,7 +5,8 @@
     ├── TraceError       a decorator or a span used in a way that cannot work (also a TypeError)
     └── ExportError      a batch that did not arrive; carries what the flusher should do next
 
-User code sees the first two only, at `init()` or where a decorator is applied; never inside a traced call.
+User code sees ConfigError and TraceError only, where it uses honeytrace wrongly: in `init()`, where a decorator is
+applied, or in a call such as `enrich_span(no_such_field=1)`. What goes wrong around a traced call stays inside.
 """
 
 from __future__ import annotations

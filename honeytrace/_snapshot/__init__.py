@@ -18,7 +18,7 @@ from uuid import UUID
 
 import orjson
 
-from honeytrace._context import NOTHING_KEPT, leave, variables
+from honeytrace._context import quietly
 from honeytrace._diagnostics import failed
 from honeytrace._event import PLAIN_SCALARS as SCALARS
 from honeytrace._snapshot._binary import DATA_URI
@@ -153,12 +153,8 @@ class Snapshotter:
 
     def _slowly(self, value: object, *, names_checked: bool = False) -> bytes:
         # Looking at a value may run code of its own, and that may be traced: it is no part of the program's trace.
-        tokens = [(variable, variable.set(NOTHING_KEPT)) for variable in variables]
-        try:
+        with quietly():
             return self._copied(value, names_checked=names_checked)
-        finally:
-            for variable, token in tokens:
-                leave(variable, token, NOTHING_KEPT)
 
     def _copied(self, value: object, *, names_checked: bool) -> bytes:
         try:

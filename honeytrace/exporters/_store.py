@@ -138,7 +138,8 @@ class Store:
     def newest(self) -> str | None:
         """The id of the session that started last."""
         rows = self._rows(
-            "SELECT event_id FROM events WHERE event_type = 'session' ORDER BY start_time DESC, event_id DESC LIMIT 1"
+            "SELECT event_id FROM events WHERE event_type = 'session' AND event_id = session_id"
+            " ORDER BY start_time DESC, event_id DESC LIMIT 1"
         )
         return rows[0][0] if rows else None
 
