@@ -148,7 +148,8 @@ def build_for_proxy(flags: int, *, tracer: object, plan: object) -> FunctionType
     One that waits is called first, so that a wrong call fails at once, and the door drives what came of it.
     """
     parameters = Parameters(positional=("$wrapped", "$instance", "$args", "$kwargs"))
-    encode = encode_by_plan("$plan.bind($args, $kwargs, None, $instance)")
+    called = "$instance" if flags else "$wrapped"
+    encode = encode_by_plan(f"$plan.bind($args, $kwargs, None, {called})")
     call = "$wrapped" if flags else "$wrapped(*$args, **$kwargs)"
     if flags & _CO_COROUTINE:
         call = "$wrapped"
@@ -158,7 +159,7 @@ def build_for_proxy(flags: int, *, tracer: object, plan: object) -> FunctionType
         return door
 
     def first(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return door(wrapped(*args, **kwargs), instance, args, kwargs)
+        return door(wrapped(*args, **kwargs), wrapped, args, kwargs)
 
     return first  # type: ignore[return-value]
 

@@ -157,13 +157,21 @@ class CallPlan(Plan):
 class SignaturePlan(CallPlan):
     """A plan that names arguments by a signature: for callables that a door cannot stand in for by its parameters."""
 
-    __slots__ = ("_captured", "_guarded", "_parameters", "_restricted", "_signature")
+    __slots__ = ("_captured", "_guarded", "_parameters", "_restricted", "_signature", "_target")
 
-    def __init__(self, name: str, options: Options, signature: inspect.Signature | None, function: object) -> None:
+    def __init__(
+        self,
+        name: str,
+        options: Options,
+        signature: inspect.Signature | None,
+        function: object,
+        target: object = None,
+    ) -> None:
         self._signature = signature
         self._parameters = list(signature.parameters.values()) if signature is not None else []
         names = tuple(parameter.name for parameter in self._parameters) or ("args", "kwargs")
         super().__init__(name, options, names, function)
+        self._target = target
         self._captured = frozenset(options.captured(names))
         self._guarded = len(self._captured) < len(names)
         self._restricted = options.capture_inputs is not True or bool(options.exclude)
@@ -173,15 +181,18 @@ class SignaturePlan(CallPlan):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         receives: Callable[[object], bool] | None,
-        instance: object = None,
+        called: object = None,
     ) -> dict[str, Any]:
-        """Name the arguments. Those of a call that does not fit are not shown if any parameter is to be hidden."""
+        """Name the arguments. Those of a call that does not fit are not shown if any parameter is to be hidden.
+
+        `called` is what a proxy calls: another object than it wraps where that was bound to a receiver first.
+        """
         try:
             signature = self._signature
             if signature is None:
                 return {"args": args, "kwargs": kwargs} if not self._restricted else {}
             bound_to = args[0] if receives is not None and args and receives(args[0]) else None
-            if instance is not None and not isinstance(instance, type):
+            if called is not None and called is not self._target:
                 signature = signature.replace(parameters=self._parameters[1:])
             try:
                 bound = signature.bind(*args, **kwargs)

@@ -73,7 +73,7 @@ def proxy(target: Any, tracer: Any, given: dict[str, Any]) -> Any:
     signature = _signature_of(target)
     if signature is not None:
         check_names(options, signature.parameters, _name_of(target))
-    plan = SignaturePlan(_name_of(target), options, signature, _annotated(target))
+    plan = SignaturePlan(_name_of(target), options, signature, _annotated(target), target)
     return TracedCallable(target, build_for_proxy(_flags_of(target), tracer=tracer, plan=plan), tracer, given)
 
 
