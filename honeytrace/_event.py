@@ -124,12 +124,18 @@ _SESSION_FROM_ROOT = ("session_id", "source", "inputs", "outputs", "start_time",
 _END_FROM_ROOT = ("outputs", "end_time", "duration")
 
 
+def _error_of_session(fields: dict[str, Any]) -> dict[str, Any]:
+    """What a session says of the error of its root: in the metadata, since it has no field for one (contract)."""
+    return {"metadata": {"error": fields["error"]}} if "error" in fields else {}
+
+
 def expand(record: Event) -> tuple[Event, ...]:
     """Turn a record into those that travel: event, session and update records, in the order to send them."""
     if record.kind == "root":
         fields = record.fields()
         session = {name: fields[name] for name in _SESSION_FROM_ROOT if name in fields}
         session["session_name"] = fields["event_name"]
+        session.update(_error_of_session(fields))
         session_id = fields["session_id"].encode()
         return (
             Event("session", session_id, orjson.dumps(session), record.time_ns),
@@ -138,6 +144,7 @@ def expand(record: Event) -> tuple[Event, ...]:
     if record.kind == "last":
         fields = record.fields()
         update = {name: fields[name] for name in _END_FROM_ROOT if name in fields}
+        update.update(_error_of_session(fields))
         session_id = fields["session_id"].encode()
         return (
             record._replace(kind="event"),

@@ -216,3 +216,19 @@ def test_configuration_changed_after_the_first_call_does_not_change_the_record(t
     config["model"] = "two"
     work(True)
     assert [json.dumps(event.config) for event in traces] == ['{"model": "one"}'] * 2
+
+
+def test_a_root_call_that_fails_leaves_its_error_on_the_session_as_well(traces: Traces) -> None:
+    @honeytrace.trace
+    def inner() -> None: ...
+
+    @honeytrace.trace
+    def work(below: bool) -> None:
+        if below:
+            inner()
+        raise ValueError("why")
+
+    for below in (False, True):
+        with pytest.raises(ValueError):
+            work(below)
+    assert [session.metadata for session in traces.sessions] == [{"error": "ValueError: why"}] * 2
