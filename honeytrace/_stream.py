@@ -92,9 +92,13 @@ def finish_stream(stream: Stream, count: int, active: float, value: object, thro
 
 
 def fail_stream(stream: Stream, count: int, active: float, thrown: object, error: BaseException | None) -> None:
-    """Finish with the exception that ended it: closed if that is the consumer's own GeneratorExit."""
+    """Finish with the exception that ended it: closed if its consumer went away while it waited to go on.
+
+    An event loop that ends closes what was abandoned with a cancellation instead of a GeneratorExit.
+    """
     try:
-        closed = isinstance(error, GeneratorExit) and error is thrown
+        away = isinstance(error, GeneratorExit) or type(error).__name__ == "CancelledError"
+        closed = away and error is thrown
         finish_with(
             stream.call,
             _outputs(stream, count, None),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -232,3 +233,44 @@ def test_a_root_call_that_fails_leaves_its_error_on_the_session_as_well(traces: 
         with pytest.raises(ValueError):
             work(below)
     assert [session.metadata for session in traces.sessions] == [{"error": "ValueError: why"}] * 2
+
+
+def test_a_stream_that_is_abandoned_when_the_event_loop_ends_is_closed_and_no_failure(traces: Traces) -> None:
+    @honeytrace.trace("model")
+    async def words() -> AsyncIterator[str]:
+        for word in "an answer in pieces".split():
+            await asyncio.sleep(0)
+            yield word
+
+    async def main() -> None:
+        async for _ in words():
+            break
+
+    asyncio.run(main())
+    event = traces.one("words")
+    assert (event.error, event.metadata["outcome"], event.outputs) == (None, "closed", {"result": ["an"]})
+
+
+def test_a_stream_that_is_cancelled_while_it_works_is_cancelled(traces: Traces) -> None:
+    @honeytrace.trace("model")
+    async def words() -> AsyncIterator[str]:
+        yield "an"
+        await asyncio.sleep(10)
+
+    async def main() -> None:
+        async def consume() -> None:
+            async for _ in words():
+                started.set()
+
+        started = asyncio.Event()
+        task = asyncio.create_task(consume())
+        await started.wait()
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    event = traces.one("words")
+    assert event.error.startswith("CancelledError")
+    assert event.metadata["outcome"] == "cancelled"
