@@ -85,12 +85,19 @@ class quietly:
 
     __slots__ = ("_tokens",)
 
+    # The stack may be nearly full here: where entering had room, leaving must have it too. So both call C code only.
+
     def __enter__(self) -> None:
-        self._tokens = [(variable, variable.set(NOTHING_KEPT)) for variable in variables]
+        self._tokens: list[tuple[ContextVar[Current | None], Token[Current | None]]] = []
+        for variable in variables:
+            self._tokens.append((variable, variable.set(NOTHING_KEPT)))
 
     def __exit__(self, *_: object) -> None:
         for variable, token in self._tokens:
-            leave(variable, token, NOTHING_KEPT)
+            try:
+                variable.reset(token)
+            except ValueError:
+                leave(variable, token, NOTHING_KEPT)
 
 
 def note_gone(event: bytes, earlier: Current | None) -> None:

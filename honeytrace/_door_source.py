@@ -161,10 +161,16 @@ _STREAM = """\
         return
     $mark = $count = $active = 0
     $thrown = None
-    $call = $Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
     $here = $get()
-    $leave($call)
-    $stream = $Stream($call)
+    try:
+        $call = $Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
+        $stream = $Stream($call)
+    except:
+        $live.pop($id, None)
+        $unannounced.pop($session, None)
+        raise
+    finally:
+        $reset($token)
     try:
         $inner = {call}
         $keep, $freeze = $stream.keep, $stream.freeze

@@ -38,5 +38,9 @@ def internal_failures(request: pytest.FixtureRequest) -> Iterator[list[BaseExcep
     yield seen
     _diagnostics.on_failure = None
     default_tracer.shutdown(2.5)
+    left = default_tracer.variable.get()
+    default_tracer.variable.set(None)
+    if left is not None:
+        pytest.fail(f"the test left something current: {left!r}", pytrace=False)
     if seen and request.node.get_closest_marker("internal_failure_expected") is None:
         pytest.fail(f"honeytrace failed inside: {seen!r}", pytrace=False)
