@@ -20,7 +20,6 @@ __all__ = [
     "leave",
     "new_variable",
     "note_gone",
-    "quietly",
     "restore",
     "settle",
     "variables",
@@ -78,26 +77,6 @@ def leave(variable: ContextVar[Current | None], token: Token[Current | None], mi
     except (ValueError, RuntimeError):
         if mine is not None:
             restore(variable, token, mine[0], mine[1])
-
-
-class quietly:
-    """Record nothing inside the block: where code of the program runs that is no part of its trace."""
-
-    __slots__ = ("_tokens",)
-
-    # The stack may be nearly full here: where entering had room, leaving must have it too. So both call C code only.
-
-    def __enter__(self) -> None:
-        self._tokens: list[tuple[ContextVar[Current | None], Token[Current | None]]] = []
-        for variable in variables:
-            self._tokens.append((variable, variable.set(NOTHING_KEPT)))
-
-    def __exit__(self, *_: object) -> None:
-        for variable, token in self._tokens:
-            try:
-                variable.reset(token)
-            except ValueError:
-                leave(variable, token, NOTHING_KEPT)
 
 
 def note_gone(event: bytes, earlier: Current | None) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from linecache import getline
 from types import FrameType, TracebackType
+from typing import Any
 
-from honeytrace._context import quietly
+from honeytrace._context import NOTHING_KEPT, leave, variables
 from honeytrace._snapshot._kinds import type_name
 
 __all__ = ["describe_error", "format_traceback"]
@@ -24,14 +25,28 @@ _CAUSES = 3
 def describe_error(error: BaseException) -> str:
     """Say "TypeName: message" in at most some 2,000 characters; never empty."""
     try:
-        with quietly():
-            message = str.__str__(str(error))
+        message = _message(error)
     except Exception as failure:
         message = f"<its __str__ raised {type_name(failure)}>"
     if len(message) > _MESSAGE:
         message = f"{message[:_MESSAGE]} … [{len(message)} characters]"
     text = f"{type_name(error)}: {message}" if message else type_name(error)
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _message(error: BaseException) -> str:
+    """What the exception says of itself; what that runs is no part of the program's trace (see Snapshotter)."""
+    tokens: list[Any] = []
+    try:
+        for variable in variables:
+            tokens.append((variable, variable.set(NOTHING_KEPT)))
+        return str.__str__(str(error))
+    finally:
+        for variable, token in tokens:
+            try:
+                variable.reset(token)
+            except ValueError:
+                leave(variable, token, NOTHING_KEPT)
 
 
 def format_traceback(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import orjson
 
-from honeytrace._context import quietly
+from honeytrace._context import NOTHING_KEPT, leave, variables
 from honeytrace._diagnostics import failed
 from honeytrace._event import PLAIN_SCALARS as SCALARS
 from honeytrace._snapshot._binary import DATA_URI
@@ -153,8 +153,18 @@ class Snapshotter:
 
     def _slowly(self, value: object, *, names_checked: bool = False) -> bytes:
         # Looking at a value may run code of its own, and that may be traced: it is no part of the program's trace.
-        with quietly():
+        # No context manager: on a stack that is nearly full, leaving must not need more room than entering did.
+        tokens: list[Any] = []
+        try:
+            for variable in variables:
+                tokens.append((variable, variable.set(NOTHING_KEPT)))
             return self._copied(value, names_checked=names_checked)
+        finally:
+            for variable, token in tokens:
+                try:
+                    variable.reset(token)
+                except ValueError:
+                    leave(variable, token, NOTHING_KEPT)
 
     def _copied(self, value: object, *, names_checked: bool) -> bytes:
         try:

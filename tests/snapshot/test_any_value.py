@@ -20,6 +20,7 @@ import typing
 import uuid
 import warnings
 import weakref
+from typing import Any
 from unittest.mock import MagicMock, Mock
 
 import attr
@@ -28,7 +29,9 @@ import pandas
 import pydantic
 import pytest
 
+import honeytrace
 from honeytrace._snapshot import Limits, Snapshotter
+from honeytrace._traceback import describe_error
 from honeytrace.redaction import SecretNames
 
 
@@ -469,3 +472,23 @@ def test_a_model_of_pydantic_1_is_an_object_of_its_fields():
     data = json.loads(Snapshotter(SecretNames())({"turn": Turn(role="user")}))
     assert data["turn"]["role"] == "user"
     assert data["turn"]["api_key"] == "[redacted]"
+
+
+def test_nothing_stays_silenced_after_a_full_stack():
+    tracers = [honeytrace.Tracer() for _ in range(20)]  # each has a variable of its own to put back
+    snapshot, value, error = Snapshotter(SecretNames()), {"a": {1, 2}}, ValueError("why")
+
+    def down(levels: int, work: Any) -> None:
+        if levels:
+            down(levels - 1, work)
+        else:
+            work()
+
+    limit = sys.getrecursionlimit()
+    for work in (lambda: snapshot(value), lambda: describe_error(error)):
+        for levels in range(limit - 150, limit):
+            try:
+                down(levels, work)
+            except RecursionError:
+                pass
+            assert not [tracer for tracer in tracers if tracer.variable.get() is not None]
