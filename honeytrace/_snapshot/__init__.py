@@ -28,10 +28,7 @@ from honeytrace._snapshot._proof import ATOMS, prove, prove_text
 from honeytrace._snapshot._shorten import Plain, fit
 from honeytrace.protocols import Redactor
 
-__all__ = ["MAX_FAST_STRING", "REDACTED", "SCALARS", "Limits", "Snapshotter"]
-
-MAX_FAST_STRING = 65_536
-"""An exact str of at most so many characters needs no thought about size; but see `DATA_URI`."""
+__all__ = ["REDACTED", "SCALARS", "Limits", "Snapshotter"]
 
 _ROW = ATOMS | {date, datetime, UUID}
 _ROOM = 500_000
