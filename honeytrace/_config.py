@@ -26,7 +26,9 @@ class Settings:
     session_name: str | None = None
     sample_rate: float = 1.0
     max_event_bytes: int = 1_000_000
-    queue_bytes: int = 256 * 1024 * 1024
+    journal: Path | None = None
+    """The folder of the journals; None keeps them in memory."""
+    journal_bytes: int = 256 * 1024 * 1024
     enabled: bool = True
 
     def __repr__(self) -> str:
@@ -37,6 +39,15 @@ class Settings:
 def home() -> Path:
     """The folder of the local store: HONEYTRACE_HOME, or ~/.honeytrace."""
     return Path(os.environ.get("HONEYTRACE_HOME") or Path.home() / ".honeytrace").expanduser()
+
+
+def _journals(given: bool | str | os.PathLike[str] | None) -> Path | None:
+    if given is False:
+        return None
+    try:
+        return home() / "journal" if given is None or given is True else Path(given).expanduser()
+    except RuntimeError:  # there is no home
+        return None
 
 
 def _flag(name: str) -> bool:
@@ -51,6 +62,8 @@ def load(
     session_name: str | None = None,
     sample_rate: float | None = None,
     max_event_bytes: int | None = None,
+    journal: bool | str | os.PathLike[str] | None = None,
+    journal_bytes: int | None = None,
     enabled: bool | None = None,
 ) -> Settings:
     """Resolve arguments, environment and defaults.
@@ -65,6 +78,11 @@ def load(
     size = Settings.max_event_bytes if max_event_bytes is None else max_event_bytes
     if isinstance(size, bool) or not isinstance(size, int) or not 1_000 <= size <= 3_500_000:
         raise ConfigError(f"max_event_bytes must be an integer between 1000 and 3500000, not {size!r}")
+    held = Settings.journal_bytes if journal_bytes is None else journal_bytes
+    if isinstance(held, bool) or not isinstance(held, int) or held < 1_000_000:
+        raise ConfigError(f"journal_bytes must be an integer from 1000000 up, not {held!r}")
+    if journal is not None and not isinstance(journal, (bool, str, os.PathLike)):
+        raise ConfigError(f"journal must be a folder, or False for memory only, not {journal!r}")
     if enabled is not None and not isinstance(enabled, bool):
         raise ConfigError(f"enabled must be True or False, not {enabled!r}")
     for name, value in (
@@ -82,5 +100,7 @@ def load(
         session_name=session_name or env("HH_SESSION_NAME") or None,
         sample_rate=rate,
         max_event_bytes=size,
+        journal=_journals(journal),
+        journal_bytes=held,
         enabled=(not _flag("HH_DISABLE_TRACING")) if enabled is None else enabled,
     )

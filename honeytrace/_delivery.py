@@ -11,9 +11,10 @@ from random import Random
 from threading import RLock, current_thread, main_thread
 from time import monotonic
 
+from honeytrace._dead_letters import DeadLetters
 from honeytrace._diagnostics import guard, logger, warn_once
 from honeytrace._event import Event, expand
-from honeytrace._journal import Batch, Journal
+from honeytrace._journal import Batch, Journal, Throttle
 from honeytrace.exceptions import ExportError
 from honeytrace.protocols import Exporter
 
@@ -47,6 +48,8 @@ class Delivery:
         self._exporter = exporter
         self._batch_bytes = batch_bytes
         self._batch_count = batch_count
+        self._dead_letters = None if journal.folder is None else DeadLetters(journal.folder.dead_letters)
+        self._throttle = Throttle(60.0)
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
@@ -125,6 +128,9 @@ class Delivery:
     def _note_failure(self, error: BaseException, batch: Batch) -> None:
         """Halve a batch that can never arrive, down to the record at fault; wait before trying any other."""
         name, text = self._exporter.name, _describe(error)
+        if isinstance(error, ExportError) and error.partly:
+            self.failures, self.not_before = 0, 0.0
+            return
         self.last_error = text
         self.errors += 1
         with guard("reporting a failed export"):
@@ -138,10 +144,25 @@ class Delivery:
         elif len(batch.records) > 1:
             self._limit = len(batch.records) // 2
         else:
-            self.set_aside.append((batch.records[0], text))
-            self._journal.acknowledge(batch, set_aside=True)
-            with guard("reporting a record set aside"):
-                warn_once(f"aside {name}", "%s refused a record for good: %s (others: counted)", name, text)
+            self._put_aside(batch, text)
+
+    def _put_aside(self, batch: Batch, reason: str) -> None:
+        """Take a record that was refused for good out of the journal, to where its owner can see it."""
+        record = batch.records[0]
+        self.set_aside.append((record, reason))
+        if self._dead_letters is not None:
+            with guard("keeping a dead letter"):
+                self._dead_letters.add(record, reason)
+        self._journal.acknowledge(batch, set_aside=True)
+        with guard("reporting a record set aside"):
+            if self._throttle.due(monotonic()):
+                books = self._journal.books()
+                logger.warning(
+                    "%s refused a record for good: %s (%d set aside so far; see honeytrace dead-letters)",
+                    self._exporter.name,
+                    reason,
+                    books.set_aside + books.others.set_aside,
+                )
 
 
 def _travelling(batch: Batch) -> list[Event]:

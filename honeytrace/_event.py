@@ -45,7 +45,10 @@ else:
     Submit = object
     _Fields = namedtuple("_Fields", ("kind", "id", "body", "time_ns"))
 
-__all__ = ["EVENT_TYPES", "FIELDS", "PLAIN_SCALARS", "Event", "Kind", "Submit", "expand", "resolve_event_type"]
+__all__ = ["EVENT_TYPES", "FIELDS", "KINDS", "PLAIN_SCALARS", "Event", "Kind", "Submit", "expand", "resolve_event_type"]
+
+KINDS: tuple[Kind, ...] = ("event", "session", "update", "root", "last")
+"""All values of `Kind`."""
 
 EVENT_TYPES = ("chain", "model", "tool", "session")
 """The closed set of the contract."""

@@ -18,7 +18,7 @@ from time import monotonic
 from honeytrace._delivery import Delivery
 from honeytrace._diagnostics import failed, guard
 from honeytrace._event import Event
-from honeytrace._journal import Journal
+from honeytrace._journal import Journal, Mark
 from honeytrace.exceptions import ConfigError
 from honeytrace.protocols import Exporter
 
@@ -27,6 +27,9 @@ __all__ = ["FlushResult", "Flusher", "check_timeout"]
 _NEVER = sys.maxsize
 _PATIENCE = 0.1
 """Seconds the thread has to react before the caller of `flush` does its work."""
+
+_LOOK_AROUND = 5.0
+"""Seconds between two looks for what other processes left behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +53,11 @@ class FlushResult:
 
 
 class _Waiting:
-    """A flush in progress: the offset it wants acknowledged, and where it hears of each attempt."""
+    """A flush in progress: what it wants delivered, and where it hears of each attempt."""
 
     __slots__ = ("news", "target")
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: Mark) -> None:
         self.target = target
         self.news: SimpleQueue[None] = SimpleQueue()
 
@@ -133,14 +136,25 @@ class Flusher:
         """Do not close the exporter at the end: it goes on to serve another flusher."""
         self._delivery.keep_open = True
 
+    def look_after_others(self) -> None:
+        """Start at once if another process may have left something for this destination."""
+        if self._journal.folder is not None and self._journal.folder.used():
+            self._rouse()
+
     def deliver_late(self, timeout: float) -> None:
         """From here on deliver each record on the spot, for at most so many seconds: the thread may be gone."""
+
+        def deliver() -> None:
+            self.flush(timeout)
+            self._journal.tidy()
+
+        self._journal.tidy()
         self._late = True
-        self._journal.wake = lambda: self.flush(timeout)
+        self._journal.wake = deliver
         self._wake_from(0)
 
     def _wake_from(self, size: int) -> None:
-        self._journal.wake_at = 0 if self._late else size
+        self._journal.wake_from(0 if self._late else size)
 
     def reset_after_fork(self) -> None:
         """In a child: give up the thread, the locks and the records, all of which are the parent's."""
@@ -158,6 +172,7 @@ class Flusher:
         self._wake_from(0)  # the journal's size from which an append wakes the thread
         self._waiting: set[_Waiting] = set()
         self._next_tick = 0.0
+        self._next_look = 0.0 if self._journal.folder is not None else math.inf
 
     # The caller's side
 
@@ -192,15 +207,17 @@ class Flusher:
 
     def _flush(self, deadline: float) -> FlushResult:
         journal, delivery = self._journal, self._delivery
-        before, target, errors = journal.books(), journal.end, delivery.errors
+        if not delivery.closed:
+            journal.adopt()
+        before, target, errors = journal.books(), journal.mark(), delivery.errors
         stuck = delivery.failures > 0
-        if journal.acknowledged < target and not delivery.closed:
+        if target and not delivery.closed:
             delivery.hurry()
             self._rouse()
             if monotonic() < deadline and not delivery.inside():
                 self._wait_for(_Waiting(target), deadline)
         after = journal.books()
-        drained = journal.acknowledged >= target
+        drained = journal.passed(target)
         recent = delivery.errors > errors or (stuck and not drained)
         return FlushResult(
             ok=drained and after.set_aside == before.set_aside,
@@ -218,7 +235,7 @@ class Flusher:
         try:
             self._rouse()
             heard = monotonic()
-            while self._journal.acknowledged < waiting.target and not delivery.closed:
+            while not self._journal.passed(waiting.target) and not delivery.closed:
                 now = monotonic()
                 if now >= deadline:
                     return
@@ -256,6 +273,8 @@ class Flusher:
             full = self._journal.released + self._batch_bytes
             if self.ticks and now >= self._next_tick:
                 return
+            if now >= self._next_look:
+                self._look_around(now)
             if self._journal.empty:
                 due = math.inf
                 self._pause(0, due)
@@ -268,20 +287,25 @@ class Flusher:
                 due = min(due, now + self._interval)
                 self._pause(full, due)
 
+    def _look_around(self, now: float) -> None:
+        """Take over what dead processes left, and save from a loss of power what cannot be delivered."""
+        self._next_look = now + _LOOK_AROUND
+        self._journal.adopt()
+        if not self._journal.empty:
+            self._journal.sync()
+
     def _pause(self, size: int, until: float) -> None:
         """Sleep until the journal reaches this size, or somebody wakes the thread, or it is late enough."""
         self._wake_from(size)
         # What was appended before the line above woke nobody.
         if self._journal.empty or self._journal.written < size:
-            if self.ticks:
-                until = min(until, self._next_tick)
+            until = min(until, self._next_look, self._next_tick if self.ticks else math.inf)
             with suppress(Empty):
                 self._wake.get(timeout=_left(until))
         self._wake_from(_NEVER)
 
     def _wanted(self) -> bool:
-        acknowledged = self._journal.acknowledged
-        return any(waiting.target > acknowledged for waiting in tuple(self._waiting))
+        return any(not self._journal.passed(waiting.target) for waiting in tuple(self._waiting))
 
     def _tick(self) -> None:
         if self.ticks and monotonic() >= self._next_tick:
@@ -293,8 +317,8 @@ class Flusher:
     def _drain(self) -> None:
         """Deliver what is there at the start, not what comes meanwhile: that may fill a better batch."""
         journal, delivery = self._journal, self._delivery
-        target = journal.end
-        while journal.acknowledged < target and monotonic() >= delivery.not_before and not self._ending:
+        target = journal.mark()
+        while not journal.passed(target) and monotonic() >= delivery.not_before and not self._ending:
             delivery.attempt(min(monotonic() + self._export_timeout, self._stop_by), wait=True)
             for waiting in tuple(self._waiting):
                 waiting.news.put(None)

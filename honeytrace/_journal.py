@@ -1,31 +1,51 @@
-"""The queue between recording and delivery: records in the order they came, bounded in bytes.
+"""The queue between recording and delivery: records in the order they came, on disk before a traced call returns.
 
-Callers append in their own thread; one consumer at a time takes a batch, which stays, and acknowledges it,
-which removes it. Offsets only grow and mean nothing but order. The books close at every moment:
-recorded = delivered + pending + dropped + set aside.
+Callers append in their own thread; one consumer at a time takes a batch, which stays, and acknowledges it, which lets
+it go. What is here outlives the process wherever a file can be had: the next one, or a sibling, delivers it. The books
+close at every moment: recorded = delivered + pending + dropped + set aside.
 
-Appending takes no lock. What must be exact is derived from one list, whose append is atomic: an event counts
-because it is there, so a signal handler, a finaliser or an interrupt in the middle leaves nothing half done.
+Appending takes no lock. CPython runs another thread, a signal handler or a finaliser only where there is a call or a
+jump backwards, and between reserving a place in the segment and filling it there is neither. So a record is there as a
+whole or not at all, unless the process dies in the middle of one; that one's call has not returned.
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
-from typing import TypedDict
+from time import monotonic
+from typing import TYPE_CHECKING, TypedDict
+from zlib import crc32
 
-from honeytrace._diagnostics import guard, logger
+from honeytrace._diagnostics import guard, logger, warn_once
 from honeytrace._event import Event, Kind
+from honeytrace._segment import (
+    CODES,
+    EVENTS,
+    HEADER,
+    MARK,
+    Segment,
+    count_others,
+    in_memory,
+    pack_head,
+    parse,
+    take_stock,
+)  # fmt: skip
 
-__all__ = ["Batch", "Books", "Journal", "Tally", "Throttle"]
+if TYPE_CHECKING:
+    from honeytrace._folders import DestinationFolder, Writer
+
+__all__ = ["Batch", "Books", "Journal", "Mark", "Tally", "Throttle"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What became of the records of one sort. `dropped` is by reason; "full" means refused by the journal."""
+    """What became of the records of one sort.
+
+    `dropped` is by reason: "full", refused by the journal; "damaged", lost with a file that somebody changed.
+    """
 
     recorded: int
     delivered: int
@@ -38,20 +58,27 @@ class Tally:
 class Books(Tally):
     """One moment of a journal: its events, and under `others` its session and update records.
 
-    A root or a last record is one event, however many records `expand` makes of it.
+    A root or a last record is one event, however many records `expand` makes of it. `adopted` says how many of the
+    recorded events were left behind by another process.
     """
 
     others: Tally
+    adopted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Records from the head of the journal, between two offsets; `events` says how many are events."""
+    """Records from the head of the journal, between two offsets of a segment; `events` says how many are events."""
 
     records: tuple[Event, ...]
     events: int
+    segment: Segment
     start: int
     end: int
+
+
+Mark = Sequence[tuple[Segment, int]]
+"""What is waiting at one moment: how far each segment must be acknowledged until all of it has left."""
 
 
 class Throttle:
@@ -69,37 +96,47 @@ class Throttle:
         return True
 
 
-_OTHERS = ("session", "update")
+_FIRST_BYTES, _SEGMENT_BYTES = 1 << 20, 4 << 20
+"""The size of a writer's first segment, and of those after it. A larger record gets one of its own size."""
 
-_RECORD_BYTES = 300
-"""What a record costs beyond its body: tuple, id, time, object headers, its slot in the list."""
+_MEMORY_BYTES = 64 << 20
+"""How much may wait in memory where a file was wanted and could not be had."""
+
+_LEFT_BEHIND = 4
+"""How many times its own bound a journal lets all processes together leave on disk for one destination."""
+
+_LOOK = 0.00025
+"""Seconds between two looks at the file while records come: who cut it short would end the process with SIGBUS."""
+
+_ADOPT = 16
+"""How many dead writers' folders are taken over at a time: each segment keeps a file open."""
 
 
 class Journal:
     """Keep records until they are acknowledged; refuse the newest when `max_bytes` are held.
 
-    `append`, `books` and `note_dropped` may be called from any thread, a signal handler or a finaliser.
-    `take` and `acknowledge` belong to one consumer at a time: the flusher sees to that.
+    `append`, `books` and `note_dropped` may be called from any thread, a signal handler or a finaliser. Everything
+    else belongs to one consumer at a time: the flusher sees to that. Without a folder all is in memory.
     """
 
-    def __init__(self, name: str, max_bytes: int) -> None:
+    def __init__(self, name: str, max_bytes: int, folder: DestinationFolder | None = None) -> None:
         self.name = name
+        self.folder = folder
         self.closed = False
-        self.written = 0
-        """Bytes ever appended; only grows. Compared by whoever waits for a full batch."""
         self.released = 0
-        """Bytes ever acknowledged; only grows."""
-        self.acknowledged = 0
-        """The offset before the oldest record that is held; only grows."""
-        self.wake_at = sys.maxsize
-        """The size from which `append` calls `wake`; both belong to the flusher."""
+        """Bytes ever acknowledged, or given up; only grows."""
         self.wake: Callable[[], object] = _nobody
+        """Belongs to the flusher, like the size that `wake_from` is told."""
+        self._wake_at = sys.maxsize
         self._max_bytes = max_bytes
         self._throttle = Throttle(60.0)
-        self._begin()
+        self._own: list[Segment]
+        self._orphans: list[Segment]
+        self._segment: Segment
+        self._begin(0)
 
     def __repr__(self) -> str:
-        return f"Journal({self.name!r}, max_bytes={self._max_bytes}, records={len(self._records)})"
+        return f"Journal({self.name!r}, max_bytes={self._max_bytes}, bytes={self.written - self.released})"
 
     def append(self, kind: Kind, id: bytes, body: bytes, time_ns: int) -> bool:
         """Add a record behind all others; say whether there was room. No lock, no system call.
@@ -107,114 +144,362 @@ class Journal:
         Wakes the flusher only where it asked for that: when it sleeps for lack of work, or a batch is full. After
         `close()` records are still taken while there is room: what runs late in a process counts too.
         """
-        size = len(body) + _RECORD_BYTES
-        if self.written + size <= self._limit:
-            # CPython runs no other thread and no signal handler between the load and the store of this line: there is
-            # no call in it. Were one ever lost, the bound would be off by one record; the books do not depend on it.
-            self.written += size
-            self._push((kind, id, body, time_ns))
-            if self.written >= self.wake_at:
-                self.wake()
-            return True
-        self._refuse(kind)
-        return False
+        code = CODES[kind]
+        rest = id + body
+        record = pack_head(MARK, code, len(rest), crc32(rest, time_ns + code & 0xFFFFFFFF), time_ns) + rest
+        if monotonic() > self._look_at:
+            self._look()
+        segment = self._segment
+        start = segment.next
+        end = start + len(record)
+        if end > segment.limit:
+            return self._append_slowly(record, code)
+        segment.next = end
+        segment.map[start:end] = record  # type: ignore[index]  # limit is above 0 only where there is a mapping
+        segment.records += 1
+        if code > EVENTS:
+            segment.others += 1
+        return True
+
+    @property
+    def written(self) -> int:
+        """Bytes ever appended; only grows. Compared by whoever waits for a full batch."""
+        segment = self._segment
+        return segment.base + segment.next
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits for an acknowledgement."""
-        return not self._records
+        return not self.mark()
 
-    @property
-    def end(self) -> int:
-        """The offset after the newest record."""
+    def wake_from(self, size: int) -> None:
+        """Call `wake` with every record that makes `written` at least so large."""
         with self._lock:
-            return self.acknowledged + len(self._records)
+            self._wake_at = size
+            self._set_limits()
+
+    def mark(self) -> Mark:
+        """Say what is waiting now: for `passed`."""
+        with self._lock:
+            waiting = [(segment, segment.next) for segment in (*self._own, *self._orphans)]
+        return [(segment, end) for segment, end in waiting if segment.acknowledged < end]
+
+    def passed(self, mark: Mark) -> bool:
+        """Say whether all that was waiting then has left."""
+        return all(segment.acknowledged >= end for segment, end in mark)
 
     def take(self, max_bytes: int, max_count: int) -> Batch:
-        """Read the oldest records, at least one if there is any, without removing them."""
-        start = self.acknowledged
-        records = [Event(*fields) for fields in self._records[: max(1, max_count)]]
-        size = 0
-        for count, record in enumerate(records):
-            size += len(record.body)
-            if count and size > max_bytes:
-                del records[count:]
-                break
-        others = _count_others(records)
-        return Batch(records=tuple(records), events=len(records) - others, start=start, end=start + len(records))
+        """Read the oldest records, at least one if there is any, without removing them. Our own come first."""
+        while True:
+            with self._lock:
+                waiting = (one for one in (*self._own, *self._orphans) if one.acknowledged < one.next)
+                segment = next(waiting, self._segment)
+            start, until = segment.acknowledged, segment.next
+            if start >= until:
+                return Batch(records=(), events=0, segment=segment, start=start, end=start)
+            data = segment.read(start)
+            parsed = parse(data, max_bytes=max_bytes, max_count=max(1, max_count))
+            if parsed.damaged:
+                warn_once(f"damaged {self.name}", "the journal of %s is damaged; what is whole is delivered", self.name)
+            if parsed.records:
+                records = tuple(parsed.records)
+                events = len(records) - count_others(records)
+                return Batch(records=records, events=events, segment=segment, start=start, end=start + parsed.end)
+            self._settle(Batch(records=(), events=0, segment=segment, start=start, end=until), self._delivered)
 
     def acknowledge(self, batch: Batch, *, set_aside: bool = False) -> None:
-        """Remove all records up to the batch's end and enter them as delivered, or as set aside.
+        """Let go of all records up to the batch's end and enter them as delivered, or as set aside.
 
         A batch that does not start at the head (acknowledged before, or taken before a fork) is ignored.
         """
-        count = len(batch.records)
-        others = count - batch.events
-        freed = sum(len(record.body) for record in batch.records) + count * _RECORD_BYTES
-        ledger = self._set_aside if set_aside else self._delivered
-        # Reentrant, because a signal handler may ask for the books; and nothing is called between the first
-        # change and the last, so that no interrupt comes in between.
-        with self._lock:
-            if batch.start == self.acknowledged:
-                self.acknowledged = batch.end
-                self.released += freed
-                self._limit += freed
-                ledger[False] += batch.events
-                ledger[True] += others
-                del self._records[:count]
+        self._settle(batch, self._set_aside if set_aside else self._delivered)
+
+    def adopt(self) -> None:
+        """Take over what dead processes left for this destination; it is delivered after our own."""
+        if self.folder is None:
+            return
+        with self._adopting, guard("taking over what another process left"):
+            if self._orphans or self.closed:
+                return
+            for number, writer in enumerate(self.folder.orphans(), 1):
+                segments = tuple(writer.open_all())
+                for segment in segments:
+                    take_stock(segment)
+                with self._lock:
+                    self._writers.append(writer)
+                    self._orphans += segments
+                    self._adopted += sum(segment.records - segment.others for segment in segments)
+                for segment in segments:
+                    self._let_go_if_done(segment)
+                if not segments:
+                    self._close_writer(writer)
+                if number >= _ADOPT:
+                    break
 
     def note_dropped(self, reason: str, count: int = 1) -> None:
         """Enter events that a rule kept from being appended: recorded, and dropped for this reason."""
         with self._lock:
-            dropped = self._dropped[False]
+            dropped = self._dropped[0]
             dropped[reason] = dropped.get(reason, 0) + count
 
     def books(self) -> Books:
-        """Count everything at one moment. Looks at every pending record: for people, not for the hot path."""
+        """Count everything at one moment."""
         with self._lock:
-            records = self._records.copy()
+            segments = (*self._own, *self._orphans)
+            records = self._retired[0] + sum(segment.records for segment in segments)
+            others = self._retired[1] + sum(segment.others for segment in segments)
             delivered, set_aside = tuple(self._delivered), tuple(self._set_aside)
-            dropped, others_dropped = self._dropped[False].copy(), self._dropped[True].copy()
-        others = _count_others(records)
+            dropped = self._dropped[0].copy(), self._dropped[1].copy()
+            adopted = self._adopted
         return Books(
-            **_tally(delivered[False], len(records) - others, dropped, set_aside[False]),
-            others=Tally(**_tally(delivered[True], others, others_dropped, set_aside[True])),
+            **_tally(records - others, delivered[0], dropped[0], set_aside[0]),
+            others=Tally(**_tally(others, delivered[1], dropped[1], set_aside[1])),
+            adopted=adopted,
         )
 
+    def sync(self) -> None:
+        """Bring what waits to the disk: it outlives the process anyway, and with this a loss of power."""
+        with self._lock:
+            segments = tuple(self._own)
+        for segment in segments:
+            with guard("writing a journal to the disk"):
+                segment.sync()
+
+    def left_behind(self) -> str | None:
+        """Say where what is still waiting can be found after the end of the process; None if it is lost with it."""
+        if self.folder is None or not all(segment.in_file for segment, _ in self.mark()):
+            return None
+        return str(self.folder.path)
+
+    def tidy(self) -> None:
+        """Remove the files if nothing waits in them. The next record makes new ones."""
+        with self._lock:
+            segment = self._segment
+            segment.limit = segment.room = -1
+            if self.mark() or not segment.in_file:
+                self._set_limits()
+                return
+            self._segment = _sealed(self.written)
+        self._let_go_if_done(segment)
+
     def close(self) -> None:
-        """Say that no thread will come for what is appended from here on; it is kept to the end."""
+        """Say that no thread will come any more. What waits in files is left for others to deliver.
+
+        Records are still taken, and wait for others too.
+        """
         self.closed = True
+        with self._adopting, self._lock:
+            left = [segment for segment in (*self._own, *self._orphans) if segment.in_file]
+            if self._segment in left:
+                self._segment.limit = self._segment.room = -1
+                self._segment = _sealed(self.written)
+        left = [segment for segment in left if not self._let_go_if_done(segment)]
+        with self._lock:
+            self._own = [segment for segment in self._own if segment not in left]
+            self._orphans = []
+            for segment in left:
+                self._retired[0] += segment.settled
+                self._retired[1] += segment.settled_others
+        for writer in tuple(self._writers):
+            self._close_writer(writer)
 
     def reset_after_fork(self) -> None:
-        """In a child: forget what the parent recorded, which the parent delivers, and count from zero.
+        """In a child: forget what the parent recorded, which the parent delivers, and count from zero."""
+        for writer in self._writers:
+            writer.forget()
+        self._begin(self.written)
 
-        Offsets go on from where they were, so that a batch taken before the fork fits nothing here.
-        """
-        self.acknowledged += len(self._records)
-        self._begin()
-
-    def _begin(self) -> None:
+    def _begin(self, written: int) -> None:
         self._lock = RLock()
-        self._records: list[tuple[Kind, bytes, bytes, int]] = []
-        self._push = self._records.append
-        self.released = self.written
-        self._limit = self.written + self._max_bytes
-        # Pairs: events at False, session and update records at True.
+        self._adopting = RLock()
+        self._own = []
+        self._orphans = []
+        self._writers: list[Writer] = []
+        self._writer: Writer | None = None
+        self._segment = _sealed(written)
+        self._look_at = float("inf")
+        self.released = written
+        # Pairs: events, session and update records.
+        self._retired: list[int] = [0, 0]  # first all records, then those that are no events
+        self._adopted = 0
         self._delivered = [0, 0]
         self._set_aside = [0, 0]
-        self._dropped: tuple[dict[str, int], dict[str, int]] = ({"full": 0}, {"full": 0})
+        self._dropped: tuple[dict[str, int], dict[str, int]] = ({}, {})
 
-    def _refuse(self, kind: Kind) -> None:
+    # Making room
+
+    def _append_slowly(self, record: bytes, code: int) -> bool:
+        notice = None
         with self._lock:
-            self._dropped[kind in _OTHERS]["full"] += 1
-        if self._throttle.due(time.monotonic()):
+            while not (put := self._put(record, code)):
+                if self.written + len(record) - self.released > self._max_bytes or not self._rotate(len(record)):
+                    notice = self._refuse(code > EVENTS)
+                    break
+        if put and self.written >= self._wake_at:
+            self.wake()
+        if notice is not None:
             with guard("reporting a refused record"):
                 logger.warning(
                     "the journal of %s is full (%d bytes): %d records refused so far",
                     self.name,
                     self._max_bytes,
-                    sum(dropped["full"] for dropped in self._dropped),
+                    notice,
                 )
+        return put
+
+    def _put(self, record: bytes, code: int) -> bool:
+        """What `append` does, with nothing left for the flusher to be told."""
+        size = len(record)
+        segment = self._segment
+        start = segment.next
+        end = start + size
+        if end > segment.room:
+            return False
+        segment.next = end
+        segment.map[start:end] = record  # type: ignore[index]  # as in append
+        segment.records += 1
+        if code > EVENTS:
+            segment.others += 1
+        return True
+
+    def _refuse(self, other: bool) -> int | None:
+        """Count a record that had no room; give the number of all of them if it is time to say so."""
+        dropped = self._dropped[other]
+        dropped["full"] = dropped.get("full", 0) + 1
+        return sum(one.get("full", 0) for one in self._dropped) if self._throttle.due(monotonic()) else None
+
+    def _rotate(self, needed: int) -> bool:
+        """Begin another segment; False if none can be had."""
+        made = self._new_segment(needed + HEADER)
+        if made is None:
+            return False
+        # Not the one from before: a signal handler on top of this thread may have come here meanwhile.
+        old = self._segment
+        old.limit = old.room = -1
+        made.base = old.base + old.next - HEADER
+        self._own.append(made)
+        self._segment = made
+        self._look_at = monotonic() + _LOOK if made.in_file else float("inf")
+        self._set_limits()
+        old.unmap()
+        self._let_go_if_done(old)
+        return True
+
+    def _new_segment(self, needed: int) -> Segment | None:
+        size = max(needed, min(_SEGMENT_BYTES if self._own else _FIRST_BYTES, max(self._max_bytes, 1 << 16)))
+        size = -(-size // 4096) * 4096
+        if self.folder is None:
+            return in_memory(size)
+        try:
+            if self._writer is None or self._writer.gone():
+                self._writer = self.folder.new_writer()
+                self._writers.append(self._writer)
+            if self.folder.bytes_on_disk() + size > _LEFT_BEHIND * self._max_bytes:
+                raise OSError(f"more than {_LEFT_BEHIND * self._max_bytes} bytes were left behind")
+            return self._writer.add(size)
+        except OSError as error:
+            with guard("reporting a journal in memory"):
+                warn_once(
+                    f"memory {self.folder.path}",
+                    "cannot keep the journal of %s in %s (%s): what is not delivered when the process ends is lost",
+                    self.name,
+                    self.folder.path,
+                    error.strerror or error,
+                )
+        in_use = sum(segment.size for segment in self._own if not segment.in_file)
+        return in_memory(size) if in_use + size <= max(_MEMORY_BYTES, needed) else None
+
+    def _set_limits(self) -> None:
+        """Tell `append` how far it may go on its own."""
+        segment = self._segment
+        if segment.map is not None:
+            segment.room = min(segment.size, self.released + self._max_bytes - segment.base)
+            segment.limit = min(segment.room, self._wake_at - segment.base - 1)
+
+    def _look(self) -> None:
+        """Begin another segment if somebody removed the file of this one, or cut it short."""
+        self._look_at = monotonic() + _LOOK
+        segment = self._segment
+        if not segment.intact():
+            with self._lock:
+                if segment is self._segment:
+                    segment.limit = segment.room = -1
+                    self._rotate(0)
+            with guard("reporting a changed journal"):
+                warn_once(f"changed {self.name}", "a file of the journal of %s was removed or cut short", self.name)
+
+    # Letting go
+
+    def _settle(self, batch: Batch, ledger: list[int]) -> None:
+        segment = batch.segment
+        others = len(batch.records) - batch.events
+        # Reentrant, because a signal handler may ask for the books; and nothing is called between the first
+        # change and the last, so that no interrupt comes in between.
+        with self._lock:
+            own = segment in self._own
+            if (not own and segment not in self._orphans) or segment.acknowledged != batch.start:
+                return
+            if own:
+                self.released += batch.end - batch.start
+            segment.acknowledged = batch.end
+            segment.settled += batch.events + others
+            segment.settled_others += others
+            ledger[0] += batch.events
+            ledger[1] += others
+            self._set_limits()
+        if not self._let_go_if_done(segment):
+            with guard("noting in the journal what has arrived"):
+                segment.remember()
+        elif not own and not self._orphans:
+            self.adopt()
+
+    def _let_go_if_done(self, segment: Segment) -> bool:
+        """Close the books of a segment from which all has left; remove its file if nothing is appended any more."""
+        with self._lock:
+            own = segment in self._own
+            if segment.acknowledged < segment.next or (not own and segment not in self._orphans):
+                return False
+            missing = segment.records - segment.settled
+            missing_others = segment.others - segment.settled_others
+            segment.settled, segment.settled_others = segment.records, segment.others
+            for dropped, count in zip(self._dropped, (missing - missing_others, missing_others), strict=True):
+                if count:
+                    dropped["damaged"] = dropped.get("damaged", 0) + count
+            if segment is self._segment:
+                return False
+            # From here on nobody appends, not even a thread that saw it as the current one.
+            segment.limit = segment.room = -1
+            if segment.acknowledged < segment.next:
+                return False
+            (self._own if own else self._orphans).remove(segment)
+            self._retired[0] += segment.records
+            self._retired[1] += segment.others
+            writer = next((one for one in self._writers if segment in one.segments), None)
+        with guard("removing a delivered journal"):
+            if writer is None:
+                segment.release(remove=True)
+            else:
+                writer.release(segment, remove=True)
+                if not writer.segments:
+                    self._close_writer(writer)
+        return True
+
+    def _close_writer(self, writer: Writer) -> None:
+        with self._lock:
+            if writer in self._writers:
+                self._writers.remove(writer)
+            if writer is self._writer:
+                self._writer = None
+        with guard("closing a journal's folder"):
+            writer.close()
+
+
+def _sealed(written: int) -> Segment:
+    """Make the segment that stands for none: the first record finds no room in it."""
+    segment = Segment(0)
+    segment.limit = segment.room = -1
+    segment.base = written - segment.next
+    return segment
 
 
 def _nobody() -> None:
@@ -229,11 +514,13 @@ class _Counts(TypedDict):
     set_aside: int
 
 
-def _tally(delivered: int, pending: int, dropped: Mapping[str, int], set_aside: int) -> _Counts:
-    seen = {reason: count for reason, count in dropped.items() if count}
-    recorded = delivered + pending + sum(seen.values()) + set_aside
-    return _Counts(recorded=recorded, delivered=delivered, pending=pending, dropped=seen, set_aside=set_aside)
-
-
-def _count_others(records: Sequence[tuple[Kind, bytes, bytes, int]]) -> int:
-    return sum(record[0] in _OTHERS for record in records)
+def _tally(appended: int, delivered: int, dropped: Mapping[str, int], set_aside: int) -> _Counts:
+    """Count what is pending as what has not left: so the books close."""
+    lost = dropped.get("damaged", 0)
+    return _Counts(
+        recorded=appended + sum(dropped.values()) - lost,
+        delivered=delivered,
+        pending=appended - delivered - set_aside - lost,
+        dropped=dict(dropped),
+        set_aside=set_aside,
+    )

@@ -15,7 +15,7 @@ from time import monotonic
 from honeytrace import _ids
 from honeytrace._bookkeeping import finish_late, late
 from honeytrace._decorator import decorate
-from honeytrace._diagnostics import guard, warn_once
+from honeytrace._diagnostics import guard
 from honeytrace._event import Kind, resolve_event_type
 from honeytrace._span import Recorder, live, unannounced
 from honeytrace._tracer import RecordingTracer
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from functools import cached_property, partialmethod
     from typing import Any, Protocol, TypeVar, overload
 
+    from honeytrace._event import Submit
     from honeytrace._flusher import FlushResult
     from honeytrace._pipelines import Pipelines, Stats
     from honeytrace.propagation import Attachment
@@ -59,6 +60,7 @@ class Tracer(RecordingTracer):
     def __init__(self) -> None:
         super().__init__()
         self._running: Pipelines | None = None
+        self._after_the_end: Submit | None = None
         self.held = False
         """Whether a capture holds the tracer: init() and shutdown() then change nothing. See honeytrace.testing."""
 
@@ -79,14 +81,18 @@ class Tracer(RecordingTracer):
         sampler: Sampler | None = None,
         redact: bool | Iterable[str] | Redactor = True,
         max_event_bytes: int | None = None,
+        journal: bool | str | os.PathLike[str] | None = None,
+        journal_bytes: int | None = None,
         enabled: bool | None = None,
     ) -> Tracer:
         """Start recording. Does no network I/O; may be called again to change settings.
 
-        Without `exporters` events go to the local store under ~/.honeytrace (HONEYTRACE_HOME). `exporters` takes
-        objects of `honeytrace.protocols.Exporter` or the names "local" and "console". `redact` is True (secrets are
-        replaced), False, further names, or a Redactor. Environment: HH_API_KEY, HH_API_URL, HH_SOURCE,
-        HH_SESSION_NAME, HH_DISABLE_TRACING.
+        With a key events go to HoneyHive, or to the server at `server_url`; without one to the local store under
+        ~/.honeytrace (HONEYTRACE_HOME). `exporters` chooses instead: objects of `honeytrace.protocols.Exporter` or the
+        names "honeyhive", "local" and "console". `redact` is True (secrets are replaced), False, further names, or a
+        Redactor. `journal` is the folder that keeps events until they are delivered (default: under HONEYTRACE_HOME),
+        or False: in memory, lost when the process is killed. `journal_bytes` bounds it; default 256 MiB for each
+        exporter. Environment: HH_API_KEY, HH_API_URL, HH_SOURCE, HH_SESSION_NAME, HH_DISABLE_TRACING.
 
         Raises:
             ConfigError: a setting that cannot be right; the message names it.
@@ -108,6 +114,8 @@ class Tracer(RecordingTracer):
             session_name=session_name,
             sample_rate=sample_rate,
             max_event_bytes=max_event_bytes,
+            journal=journal,
+            journal_bytes=journal_bytes,
             enabled=enabled,
         )
         if sampler is not None and not isinstance(sampler, Sampler):
@@ -121,7 +129,7 @@ class Tracer(RecordingTracer):
             return self
         old_recorder, old = self.recorder, self._running
         if settings.enabled:
-            self._running = Pipelines(chosen, settings.queue_bytes)
+            self._running = Pipelines(chosen, settings)
             self.recorder = Recorder(
                 variable=self.variable,
                 snapshotter=snapshotter,
@@ -253,6 +261,7 @@ class Tracer(RecordingTracer):
             self.recorder.submit = self._forward
         self.recorder = None
         pipelines, self._running = self._pipelines(), None
+        self._after_the_end = pipelines.submit_late
         _running_tracers.discard(self)
         return pipelines.stop(timeout)
 
@@ -261,20 +270,23 @@ class Tracer(RecordingTracer):
         return self._pipelines().stats()
 
     def _forward(self, kind: Kind, id: bytes, body: bytes, time_ns: int, /) -> None:
-        """Stand in for delivery of a recorder that has been replaced: what is open finishes where events go now."""
+        """Stand in for delivery of a recorder that has been replaced: what is open finishes where events go now.
+
+        After shutdown() they go into the journal of before, for the next process.
+        """
         recorder = self.recorder
-        if recorder is not None:
-            recorder.submit(kind, id, body, time_ns)
-        else:
-            warn_once("too late", "a span that was open at shutdown() ended after it: its event is lost")
+        submit = self._after_the_end if recorder is None else recorder.submit
+        if submit is not None:
+            submit(kind, id, body, time_ns)
 
     def _pipelines(self) -> Pipelines:
         """What is running; nothing at all before init() and after shutdown()."""
         if self._running is not None:
             return self._running
+        from honeytrace._config import Settings
         from honeytrace._pipelines import Pipelines
 
-        return Pipelines()
+        return Pipelines((), Settings())
 
     def inject(self, headers: MutableMapping[str, str]) -> None:
         """Write what is current into outgoing headers (traceparent and baggage); nothing current writes nothing."""

@@ -15,6 +15,7 @@ from honeytrace._config import Settings
 from honeytrace._diagnostics import logger, warn_once
 from honeytrace._event import Kind, Submit
 from honeytrace._flusher import Flusher, FlushResult, check_timeout
+from honeytrace._folders import DestinationFolder
 from honeytrace._journal import Books, Journal
 from honeytrace.exceptions import ConfigError
 from honeytrace.protocols import Exporter
@@ -43,17 +44,41 @@ class Stats:
 class _Pipeline:
     """One exporter with its journal and flusher."""
 
-    def __init__(self, exporter: Exporter, max_bytes: int) -> None:
+    def __init__(self, exporter: Exporter, settings: Settings) -> None:
         self.exporter = exporter
-        self.journal = Journal(exporter.name, max_bytes)
+        destination = getattr(exporter, "destination", None)
+        folder = None
+        if settings.journal is not None and isinstance(destination, str):
+            folder = DestinationFolder.of(settings.journal, exporter.name, destination)
+        self.journal = Journal(exporter.name, settings.journal_bytes, folder)
         self.flusher = Flusher(self.journal, exporter)
+        self.flusher.look_after_others()
+
+    def stop(self, timeout: float | None) -> FlushResult:
+        """Flush, end, and say what is left for others."""
+        result = self.flusher.stop(timeout)
+        self.say_what_is_left(result.pending)
+        return result
+
+    def say_what_is_left(self, pending: int) -> None:
+        """Log what becomes of events that are not delivered at the end."""
+        if not pending:
+            return
+        where = self.journal.left_behind()
+        logger.warning(
+            "%d events are not delivered to %s (%s): %s",
+            pending,
+            self.exporter.name,
+            self.flusher.last_error or "there was no time",
+            f"kept in {where}, delivered by the next process or by: honeytrace flush" if where else "they are lost",
+        )
 
 
 class Pipelines:
     """All pipelines of a tracer."""
 
-    def __init__(self, exporters: Sequence[Exporter] = (), max_bytes: int = 0) -> None:
-        self._all = [_Pipeline(exporter, max_bytes) for exporter in exporters]
+    def __init__(self, exporters: Sequence[Exporter], settings: Settings) -> None:
+        self._all = [_Pipeline(exporter, settings) for exporter in exporters]
 
     def submitter(self) -> Submit:
         """The callable that recording hands its events to."""
@@ -67,6 +92,13 @@ class Pipelines:
 
         return submit
 
+    def submit_late(self, kind: Kind, id: bytes, body: bytes, time_ns: int, /) -> None:
+        """Take a record after the end: the next process delivers it, unless the journal is in memory."""
+        for pipeline in self._all:
+            pipeline.journal.append(kind, id, body, time_ns)
+            if pipeline.journal.left_behind() is None:
+                warn_once("too late", "a span that was open at shutdown() ended after it: its event is lost")
+
     def flush(self, timeout: float | None) -> FlushResult:
         """Flush all under one deadline."""
         return _together([pipeline.flusher.flush for pipeline in self._all], timeout)
@@ -76,17 +108,14 @@ class Pipelines:
         for pipeline in self._all:
             if any(pipeline.exporter is exporter for exporter in keep):
                 pipeline.flusher.leave_open()
-        return _together([pipeline.flusher.stop for pipeline in self._all], timeout)
+        return _together([pipeline.stop for pipeline in self._all], timeout)
 
     def end_of_process(self, timeout: float) -> None:
         """Flush, and from here on deliver each record on the spot: other exit handlers may still be traced."""
-        result = self.flush(timeout)
+        self.flush(timeout)
         for pipeline in self._all:
+            pipeline.say_what_is_left(pipeline.journal.books().pending)
             pipeline.flusher.deliver_late(_LATE_SECONDS)
-        if result.pending:
-            logger.warning(
-                "%d events were not delivered before the process ended (%s)", result.pending, result.last_error
-            )
 
     def reset_after_fork(self) -> None:
         """In a child process: start afresh; the parent delivers what it recorded."""
@@ -117,22 +146,23 @@ def open_exporters(given: Sequence[Exporter | str] | None, settings: Settings) -
         ConfigError: it is none, or two have the same name.
     """
     if given is None:
-        if settings.api_key is not None:
-            warn_once(
-                "no honeyhive exporter",
-                "an API key is set, but this version cannot send to HoneyHive: events go to the local store",
-            )
-        given = ["local"]
+        given = ["local"] if settings.api_key is None else ["honeyhive"]
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise ConfigError(f"exporters must be a list, not {type(given).__name__}")
-    made = [_exporter(one) for one in given]
+    made = [_exporter(one, settings) for one in given]
     names = [one.name for one in made]
     if len(set(names)) < len(names):
         raise ConfigError(f"exporters must have different names, not {names}")
     return made
 
 
-def _exporter(given: Exporter | str) -> Exporter:
+def _exporter(given: Exporter | str, settings: Settings) -> Exporter:
+    if given == "honeyhive":
+        if settings.api_key is None:
+            raise ConfigError("exporter 'honeyhive' needs an API key: init(api_key=...) or HH_API_KEY")
+        from honeytrace.exporters.honeyhive import HoneyHiveExporter
+
+        return HoneyHiveExporter(settings.api_key, settings.server_url)
     if given == "local":
         from honeytrace.exporters.local import LocalExporter
 
@@ -143,7 +173,8 @@ def _exporter(given: Exporter | str) -> Exporter:
         return ConsoleExporter()
     if isinstance(given, str) or not isinstance(given, Exporter):
         raise ConfigError(
-            f"an exporter is 'local', 'console' or an object with name, export() and close(), not {given!r}"
+            "an exporter is 'honeyhive', 'local', 'console' or an object with name, export() and close(), "
+            f"not {given!r}"
         )
     if iscoroutinefunction(given.export):
         raise ConfigError(f"export() of exporter {given.name!r} must be a plain function, not a coroutine function")

@@ -30,10 +30,14 @@ class ExportError(HoneytraceError):
     """Raised by an exporter: the batch did not arrive.
 
     `retry_after` is in seconds; None leaves the pace to the flusher's backoff. `permanent` says that trying
-    the same batch again cannot help.
+    the same batch again cannot help. `partly` says that some of it arrived, and that the exporter remembers which:
+    the same batch should be given to it again at once.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None, permanent: bool = False) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, permanent: bool = False, partly: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.permanent = permanent
+        self.partly = partly

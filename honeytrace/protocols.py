@@ -36,7 +36,12 @@ class Redactor(Protocol):
 
 @runtime_checkable
 class Exporter(Protocol):
-    """Delivers batches to one destination."""
+    """Delivers batches to one destination.
+
+    An exporter may also have an attribute `destination`, a string that tells its destination from all others and holds
+    no secret: a URL, a path. What was recorded for it then outlives the process, and is delivered by the next process
+    whose exporter has the same name and destination. Without one its journal is in memory.
+    """
 
     name: str
     """Short and stable, for people: `stats()`, log lines, the command line."""

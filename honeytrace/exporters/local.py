@@ -50,6 +50,11 @@ class LocalExporter:
         self._lock = threading.RLock()
         _living.add(self)
 
+    @property
+    def destination(self) -> str:
+        """The file, which is the same for all processes that write to it."""
+        return str((self.path or default_path()).absolute())
+
     def export(self, batch: Sequence[Event], deadline: float) -> None:
         """Write the batch in one transaction; wait for other writers until the deadline.
 

@@ -19,6 +19,7 @@ import pytest
 
 import honeytrace
 from honeytrace import ConfigError, Event
+from honeytrace.exporters._store import Store
 from honeytrace.testing import Traces, capture
 
 CHECKOUT = Path(honeytrace.__file__).parents[1]
@@ -149,7 +150,26 @@ def test_a_session_open_across_init_is_completed_at_the_new_exporter() -> None:
     assert update.fields()["duration"] >= 0
 
 
-def test_spans_open_across_shutdown_are_lost_with_one_warning_and_no_exception(
+def test_spans_open_across_shutdown_are_kept_for_the_next_process() -> None:
+    for kill in ("", "os._exit(0)"):
+        done = run(f"""
+            import os, honeytrace
+            honeytrace.init(session_name="open {kill}")
+            with honeytrace.session("outermost"), honeytrace.span("outer"), honeytrace.span("inner"):
+                honeytrace.shutdown()
+            {kill}
+        """)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    honeytrace.init()
+    assert honeytrace.flush(10)
+    with Store() as store:
+        for summary in store.sessions(10):
+            names = [event["event_name"] for event in store.session(summary.session_id)]
+            assert {"outer", "inner"} < set(names)
+        assert len(store.sessions(10)) == 2
+
+
+def test_spans_open_across_shutdown_without_files_are_lost_with_one_warning_and_no_exception(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     keeping = Keeping()
@@ -227,15 +247,10 @@ def test_warnings_reach_stderr_once_per_kind_where_logging_is_not_configured() -
             honeytrace.enrich_session(metadata={"a": 1})
             with honeytrace.attach(7):
                 pass
-        for _ in range(2):
-            span = honeytrace.span("open").start()
-            honeytrace.shutdown()
-            span.end()
-            honeytrace.init()
     """)
     assert (done.returncode, done.stdout) == (0, "")
     said = done.stderr.splitlines()
-    assert [line.split()[0] for line in said] == ["enrich_span()", "enrich_session()", "failed", "a"]
+    assert [line.split()[0] for line in said] == ["enrich_span()", "enrich_session()", "failed"]
     assert said[2].startswith("failed while reading headers: TypeError")
 
 

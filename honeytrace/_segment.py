@@ -1,0 +1,298 @@
+"""One segment of a journal: records one behind the other, in a mapped file or in anonymous memory.
+
+The file, all numbers little-endian:
+
+    header, 64 bytes
+        6 bytes     "htjrnl"
+        1 byte      version of this format: 1
+        1 byte      zero
+        8 bytes     the offset up to which everything has been delivered (at least 64)
+        48 bytes    zero
+    records, up to the end of the file or the first place that is all zeros to the end
+        4 bytes     mark: F5 48 54 F6, which no UTF-8 text contains
+        1 byte      kind: 1 event, 2 root, 3 last, 4 session, 5 update, 6 note
+        3 bytes     zero
+        4 bytes     length of what follows the head: id and body
+        4 bytes     CRC-32 of id and body, begun with (time + kind) modulo 2**32
+        8 bytes     time in nanoseconds since the epoch, signed
+        36 bytes    id, ASCII
+        the rest    body
+
+A reader that meets something else looks for the next mark with a whole record behind it, so a torn or damaged record
+costs that record only. Files are read with read(2), never through the mapping: a file that somebody cut short would
+end the process with SIGBUS.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from struct import Struct
+from struct import error as StructError
+from zlib import crc32
+
+from honeytrace._event import Event
+
+__all__ = [
+    "CODES", "EVENTS", "HEADER", "MARK", "Parsed", "Segment", "count_others", "create", "frame",
+    "head_size", "identity", "in_memory", "open_existing", "pack_head", "parse", "peek", "take_stock",
+]  # fmt: skip
+
+HEADER = 64
+MARK = b"\xf5HT\xf6"
+CODES: dict[str, int] = {"event": 1, "root": 2, "last": 3, "session": 4, "update": 5, "note": 6}
+EVENTS = 3
+"""Codes up to here are events, those above are not."""
+_MAGIC, _VERSION = b"htjrnl", 1
+_FILE_HEAD = Struct("<6sBxQ")
+_OFFSET = Struct("<Q")
+_OFFSET_AT = 8
+_HEAD = Struct("<4sB3xIIq")
+pack_head, head_size = _HEAD.pack, _HEAD.size
+_ID = 36
+_KINDS = (None, *CODES)
+_ZEROS = bytes(1 << 18)
+
+
+def frame(kind: str, id: bytes, body: bytes, time_ns: int) -> bytes:
+    """Encode one record as it stands in a segment; `append` of the journal does the same without a call."""
+    code = CODES[kind]
+    rest = id + body
+    return pack_head(MARK, code, len(rest), crc32(rest, time_ns + code & 0xFFFFFFFF), time_ns) + rest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parsed:
+    """What was read: whole records, where reading ended, and how many damaged places were passed over."""
+
+    records: list[Event]
+    end: int
+    damaged: int
+
+
+def parse(data: bytes, start: int = 0, *, max_bytes: int | None = None, max_count: int | None = None) -> Parsed:
+    """Read records from `start` on, at least one if there is any; bounds are of bodies and of records."""
+    records: list[Event] = []
+    total, position, size, damaged, sound = len(data), start, 0, 0, True
+    unpack, count = _HEAD.unpack_from, total if max_count is None else max_count
+    while position < total and len(records) < count:
+        begin = position + head_size
+        if begin <= total:
+            mark, code, length, check, time_ns = unpack(data, position)
+            end = begin + length
+            if mark == MARK and end <= total and length >= _ID and 0 < code < len(_KINDS):
+                id, body = data[begin : begin + _ID], data[begin + _ID : end]
+                if crc32(body, crc32(id, time_ns + code & 0xFFFFFFFF)) == check:
+                    size += len(body)
+                    if records and max_bytes is not None and size > max_bytes:
+                        break
+                    records.append(Event(_KINDS[code], id, body, time_ns))
+                    position, sound = end, True
+                    continue
+        following = data.find(MARK, position + 1)
+        if following < 0 and data.count(0, position) == total - position:
+            break  # zeros up to the end were never written to
+        damaged += sound
+        sound = False
+        position = following if following >= 0 else total
+    return Parsed(records=records, end=position, damaged=damaged)
+
+
+class Segment:
+    """Some records, those that are still to be delivered behind `acknowledged`.
+
+    Offsets count from the start of the file. Everything up to `next` has been written; `append` of the journal adds
+    there without a lock, as long as it stays below `limit`. All else belongs to who holds the journal's lock.
+    """
+
+    __slots__ = (
+        "_identity", "acknowledged", "base", "fd", "limit", "map", "next", "others", "path", "records", "room",
+        "settled", "settled_others", "size", "synced",
+    )  # fmt: skip
+
+    def __init__(self, size: int, map: mmap.mmap | None = None, *, path: Path | None = None, fd: int = -1) -> None:
+        self.map = map
+        self.size = size
+        self.path = path
+        self.fd = fd
+        self._identity = identity(fd)
+        self.next = self.acknowledged = HEADER
+        self.limit = self.room = self.base = 0
+        self.records = self.others = 0
+        self.settled = self.settled_others = 0
+        """How many of the records, and of those that are no events, have left: delivered or set aside."""
+        self.synced = HEADER
+
+    @property
+    def in_file(self) -> bool:
+        """Whether the records outlive the process."""
+        return self.path is not None
+
+    def read(self, start: int) -> bytes:
+        """Read from this offset to the end of what was written: less if the file is not what it was."""
+        if self.path is None:
+            return b"" if self.map is None else self.map[start : self.next]
+        if not self.sound():
+            return b""
+        until, pieces = self.next, []
+        try:
+            while start < until and (piece := os.pread(self.fd, until - start, start)):
+                pieces.append(piece)
+                start += len(piece)
+        except OSError:  # what the disk does not give back is lost
+            pass
+        return b"".join(pieces)
+
+    def sound(self) -> bool:
+        """Whether the descriptor is still the file's: a program may close descriptors that are not its own."""
+        return self._identity is not None and identity(self.fd) == self._identity
+
+    def intact(self) -> bool:
+        """Whether the file still has its name and its length: else writing on would be in vain, or end the process."""
+        if self.path is None:
+            return True
+        try:
+            about = os.fstat(self.fd)
+        except OSError:
+            return False
+        return (about.st_dev, about.st_ino) == self._identity and about.st_nlink > 0 and about.st_size >= self.size
+
+    def remember(self) -> None:
+        """Write the acknowledged offset into the file, so that nobody delivers again what has arrived."""
+        if self.path is not None and self.sound():
+            os.pwrite(self.fd, _OFFSET.pack(self.acknowledged), _OFFSET_AT)
+
+    def sync(self) -> None:
+        """Bring what was written to the disk, which only matters if the machine loses its power."""
+        reached = self.next
+        if self.path is not None and reached > self.synced and self.sound():
+            os.fdatasync(self.fd)
+            self.synced = reached
+
+    def unmap(self) -> None:
+        """Give the memory back; the file stays. Nothing may be appended from here on."""
+        if self.path is not None and self.map is not None:
+            self.map.close()
+            self.map = None
+
+    def release(self, *, remove: bool) -> None:
+        """Close everything; remove the file, or else cut off what was reserved and never written."""
+        path, self.path = self.path, None
+        self.limit = self.room = -1
+        if self.map is not None:
+            self.map.close()
+            self.map = None
+        fd, self.fd = self.fd, -1
+        if path is None or identity(fd) != self._identity:
+            return
+        try:
+            if not remove:
+                os.ftruncate(fd, self.next)
+            elif _identity_of(path) == self._identity:
+                path.unlink()
+        finally:
+            os.close(fd)
+
+    def forget(self) -> None:
+        """In a forked child: close what is inherited; the file is the parent's."""
+        self.path = None
+        self.limit = self.room = -1
+        fd, self.fd = self.fd, -1
+        if self._identity is not None and identity(fd) == self._identity:
+            os.close(fd)
+
+
+def create(path: Path, size: int) -> Segment:
+    """Make a file with all its blocks reserved and map it.
+
+    Raises:
+        OSError: there is no room, or it cannot be done here; nothing is left behind.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(fd, 0, size)
+        # Zeros in the page cache halve what the first write to each page of the mapping costs (ext4).
+        for offset in range(0, size, len(_ZEROS)):
+            os.pwrite(fd, _ZEROS[: size - offset], offset)
+        os.pwrite(fd, _FILE_HEAD.pack(_MAGIC, _VERSION, HEADER), 0)
+        return Segment(size, mmap.mmap(fd, size), path=path, fd=fd)
+    except BaseException as error:
+        os.close(fd)
+        path.unlink()
+        if isinstance(error, ValueError):  # mmap's, for a file that is shorter than it was a moment ago
+            raise OSError(str(error)) from error
+        raise
+
+
+def in_memory(size: int) -> Segment:
+    """Make a segment that ends with the process."""
+    return Segment(size, mmap.mmap(-1, size))
+
+
+def open_existing(path: Path) -> Segment | None:
+    """Open another process's segment to deliver what is left in it; None if it is none, or of another version.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    head = os.pread(fd, HEADER, 0)
+    size = os.fstat(fd).st_size
+    try:
+        magic, version, acknowledged = _FILE_HEAD.unpack_from(head)
+    except StructError:
+        magic, version, acknowledged = b"", 0, 0
+    if magic.strip(b"\0") and (magic != _MAGIC or version != _VERSION):
+        os.close(fd)
+        return None
+    segment = Segment(size, path=path, fd=fd)
+    segment.next = max(size, HEADER)
+    # A header that is lost costs repeats, no records.
+    segment.acknowledged = acknowledged if HEADER <= acknowledged <= size else HEADER
+    segment.limit = segment.room = -1
+    return segment
+
+
+def take_stock(segment: Segment) -> None:
+    """Count what another process left in a segment, and find its end."""
+    parsed = parse(segment.read(segment.acknowledged))
+    segment.next = segment.acknowledged + parsed.end
+    segment.records = len(parsed.records)
+    segment.others = count_others(parsed.records)
+
+
+def count_others(records: Sequence[Event]) -> int:
+    """Count the records that are no events by themselves."""
+    return sum(CODES[record.kind] > EVENTS for record in records)
+
+
+def peek(path: Path) -> Parsed:
+    """Read what is left in a file without touching it, whoever delivers it: for people who look.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    data = path.read_bytes()
+    start = _OFFSET.unpack_from(data, _OFFSET_AT)[0] if len(data) >= HEADER else HEADER
+    return parse(data, max(HEADER, start))
+
+
+def identity(fd: int) -> tuple[int, int] | None:
+    """Say which file this is; None if the descriptor is closed."""
+    try:
+        about = os.fstat(fd)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
+
+
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
