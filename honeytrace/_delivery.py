@@ -12,7 +12,7 @@ from threading import RLock, current_thread, main_thread
 from time import monotonic
 
 from honeytrace._dead_letters import DeadLetters
-from honeytrace._diagnostics import guard, logger, warn_once
+from honeytrace._diagnostics import guard, logger
 from honeytrace._event import Event, expand
 from honeytrace._journal import Batch, Journal, Throttle
 from honeytrace.exceptions import ExportError
@@ -49,7 +49,7 @@ class Delivery:
         self._batch_bytes = batch_bytes
         self._batch_count = batch_count
         self._dead_letters = None if journal.folder is None else DeadLetters(journal.folder.dead_letters)
-        self._throttle = Throttle(60.0)
+        self._outages, self._losses = Throttle(60.0), Throttle(60.0)
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
@@ -139,8 +139,9 @@ class Delivery:
             self.failures += 1
             retry_after = error.retry_after if isinstance(error, ExportError) else None
             self.not_before = monotonic() + backoff(self.failures, retry_after, self._jitter.random())
-            with guard("reporting a failed export"):
-                warn_once(f"export {name}", "cannot deliver to %s yet: %s (trying again)", name, text)
+            if self.failures == 1 and self._outages.due(monotonic()):
+                with guard("reporting a failed export"):
+                    logger.warning("cannot deliver to %s yet: %s (everything is kept, and tried again)", name, text)
         elif len(batch.records) > 1:
             self._limit = len(batch.records) // 2
         else:
@@ -155,7 +156,7 @@ class Delivery:
                 self._dead_letters.add(record, reason)
         self._journal.acknowledge(batch, set_aside=True)
         with guard("reporting a record set aside"):
-            if self._throttle.due(monotonic()):
+            if self._losses.due(monotonic()):
                 books = self._journal.books()
                 logger.warning(
                     "%s refused a record for good: %s (%d set aside so far; see honeytrace dead-letters)",

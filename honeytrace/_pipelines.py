@@ -30,7 +30,8 @@ _LATE_SECONDS = 0.5
 class Stats:
     """The books: recorded = delivered + pending + sum of dropped + set_aside, at every moment.
 
-    Counted in events, added up over all exporters; `exporters` has the books of each one.
+    Counted in events, added up over all exporters; `exporters` has the books of each one. `adopted` says how many of
+    the recorded ones another process left behind.
     """
 
     recorded: int = 0
@@ -38,6 +39,7 @@ class Stats:
     pending: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     set_aside: int = 0
+    adopted: int = 0
     exporters: Mapping[str, Books] = field(default_factory=dict)
 
 
@@ -135,6 +137,7 @@ class Pipelines:
             pending=sum(one.pending for one in books.values()),
             dropped=dropped,
             set_aside=sum(one.set_aside for one in books.values()),
+            adopted=sum(one.adopted for one in books.values()),
             exporters=books,
         )
 
