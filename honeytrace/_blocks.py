@@ -182,9 +182,9 @@ class Session(SpanBlock):
             announce_session(recorder, session, self._plan.event_name, start + anchor, encoded, fields)
             live[session] = Extra(self._plan)
             self._session = self._id = session
-        token = recorder.set((session, session, kept, anchor))
+        token = recorder.set((session, session, kept, anchor, None))
         own = session if kept else None
-        self._call = Call(self._plan, recorder, session, own, session, anchor, encoded, token, start, True)
+        self._call = Call(self._plan, recorder, session, own, session, anchor, encoded, token, start, True, None)
 
     def _finish(self, call: Call, outputs: dict[str, Any] | None, error: BaseException | None) -> None:
         ended = perf_counter_ns()

@@ -14,7 +14,7 @@ import orjson
 
 from honeytrace._context import before, gone, note_gone, restore, settle
 from honeytrace._diagnostics import failed
-from honeytrace._span import Call, Extra, Plan, Recorder, encode, encode_extra, live, unannounced
+from honeytrace._span import Call, Extra, Plan, Recorder, encode, encode_extra, live
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,24 +166,25 @@ def submit(call: Call, body: bytes) -> None:
     recorder, session = call.recorder, call.session
     assert call.id is not None
     if not call.root:
-        if session in unannounced:
-            announce(recorder, session)
+        if call.opening:
+            announce(recorder, session, call.opening)
         recorder.submit("event", call.id, body, call.start + call.anchor)
-    elif recorder.session_name is None and unannounced.pop(session, None) is not None:
+    elif call.opening and recorder.session_name is None:
         recorder.submit("root", call.id, body, call.start + call.anchor)
+        call.opening.clear()
     else:
-        announce(recorder, session)
+        announce(recorder, session, call.opening)
         recorder.submit("last", call.id, body, call.start + call.anchor)
 
 
-def announce(recorder: Recorder, session: bytes) -> None:
+def announce(recorder: Recorder, session: bytes, opening: list[Any] | None) -> None:
     """Submit the record that opens the session of a root call, unless that has been done."""
-    waiting = unannounced.get(session)
-    if waiting is not None:
+    waiting = tuple(opening or ())  # in one step: another thread may empty it
+    if opening is not None and waiting:
         plan, start, inputs = waiting
         announce_session(recorder, session, recorder.session_name or plan.event_name, start, inputs, {})
-        # Only then: another thread's event must find it here or behind the announcement. Twice does no harm.
-        unannounced.pop(session, None)
+        # Only then: another thread's event must find it full or come behind the announcement. Twice does no harm.
+        opening.clear()
 
 
 def announce_session(

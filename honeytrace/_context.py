@@ -1,7 +1,8 @@
 """What is current: the ids that new spans become children of, in one context variable per tracer.
 
-The value is a tuple of ids, never an object: a context copied into a task or a thread that outlives its span
-keeps nothing alive and can change nothing. No token outlives a yield.
+The value is a tuple of ids, never a span: a context copied into a task or a thread that outlives its span keeps
+nothing alive and can change nothing. No token outlives a yield. Only what it takes to announce a session that a root
+call opened is shared by all below it, and emptied once that is done.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from contextvars import ContextVar, Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
 __all__ = [
     "NOTHING_KEPT",
     "Current",
     "before",
+    "disown",
     "gone",
     "leave",
     "new_variable",
@@ -25,14 +27,18 @@ __all__ = [
     "variables",
 ]
 
-Current: TypeAlias = "tuple[bytes, bytes, bool, int]"
-"""Session id, event id of the parent, whether the session is kept, and the session's clock.
+Current: TypeAlias = "tuple[bytes, bytes, bool, int, list[Any] | None]"
+"""Session id, event id of the parent, whether the session is kept, the session's clock, and its opening.
 
 The clock is the difference in nanoseconds between the wall clock and the monotonic clock, taken once where the
 session started: all times of a session lie on one line even if the wall clock is set in between.
+
+The opening says what to announce where a root call opened the session and nobody has heard of it yet: a list of the
+root's plan, start (wall clock, ns) and inputs. It is None or empty where there is nothing to announce. A root call that
+has nothing below it, the usual case, is announced and completed by its own event.
 """
 
-NOTHING_KEPT: Current = (b"", b"", False, 0)
+NOTHING_KEPT: Current = (b"", b"", False, 0, None)
 """Current under suppress(): nothing below is recorded."""
 
 gone: dict[bytes, Current | None] = {}
@@ -49,6 +55,14 @@ def new_variable() -> ContextVar[Current | None]:
     variable: ContextVar[Current | None] = ContextVar("honeytrace", default=None)
     variables.append(variable)
     return variable
+
+
+def disown() -> None:
+    """In a forked child: leave it to the parent to announce the sessions that it opened."""
+    for variable in variables:
+        current = variable.get()
+        if current is not None and current[4]:
+            current[4].clear()
 
 
 def restore(

@@ -27,27 +27,28 @@ if $recorder is not None:
             except $IndexError:
                 $session = $parent = $new_id()
             $root = True
+            $opening = None
             $kept = $recorder.sampler is None or $keeps($recorder, $session)
         else:
-            $session, $parent, $kept, $anchor = $current
+            $session, $parent, $kept, $anchor, $opening = $current
             $root = False
         if $kept:
             try:
                 $id = $take()
             except $IndexError:
                 $id = $new_id()
-            if $root:
-                $anchor = $recorder.anchor if $clock() < $recorder.anchor_until else $recorder.new_anchor()
             {encode}
             $start = $clock()
             if $root:
-                $unannounced[$session] = ($plan, $start + $anchor, $inputs)
-            $token = $set(($session, $id, True, $anchor))
+                $anchor = $recorder.anchor if $start < $recorder.anchor_until else $recorder.new_anchor()
+                $opening = [$plan, $start + $anchor, $inputs]
+            $live[$id] = $state
+            $token = $set(($session, $id, True, $anchor, $opening))
         elif $root:
             $id = None
             $start = $anchor = 0
             $inputs = b""
-            $token = $set(($session, $session, False, 0))
+            $token = $set(($session, $session, False, 0, None))
     except $RecursionError:
         pass
     except $Exception as $error:
@@ -65,11 +66,11 @@ if $plain:
         $inputs = $dumps({values})
     except $TypeError:
         $inputs = $plan.inputs($recorder, {values})
-    $live[$id] = $plan
+    $state = $plan
 else:
     {receiver}
     $inputs = $plan.inputs($recorder, {given})
-    $live[$id] = $plan.state($recorder)
+    $state = $plan.state($recorder)
 """
 
 _RECEIVER = """\
@@ -89,7 +90,7 @@ _CALL = """\
     except:
         if $token is not None:
             $error = $exc_info()[1]
-            $call = ($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
+            $call = {call_fields}
             try:
                 $fail($Call(*$call), $error{closed})
             except $RecursionError:
@@ -106,7 +107,7 @@ _CALL = """\
                 if $gone:
                     $settle($recorder.variable)
             except ($ValueError, $RuntimeError):
-                $leave($Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root))
+                $leave($Call({call_fields}))
             $state = $live.pop($id, None)
             try:
                 $kind = $type($result)
@@ -123,25 +124,26 @@ _CALL = """\
                 $end = ($end + $anchor) // 1000
                 $out = $plan.form % ($id, $session, $parent, $start, $end, $end - $start, $inputs, $out)
                 if $root:
-                    if $recorder.session_name is None and $unannounced.pop($session, None):
+                    if $opening and $recorder.session_name is None:
                         $recorder.submit("root", $id, $out, $time)
+                        $opening.clear()
                     else:
-                        $announce($recorder, $session)
+                        $announce($recorder, $session, $opening)
                         $recorder.submit("last", $id, $out, $time)
                 else:
-                    if $unannounced and $session in $unannounced:
-                        $announce($recorder, $session)
+                    if $opening:
+                        $announce($recorder, $session, $opening)
                     $recorder.submit("event", $id, $out, $time)
                 $state = None
                 if $late:
                     $finish_late()
             elif $state is not None:
-                $call = $Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
+                $call = $Call({call_fields})
                 $finish_simple($call, $end, $state, $result)
         except $RecursionError:
             if $state is not None and $id is not None:
                 $live.setdefault($id, $plan)
-                $call = ($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
+                $call = {call_fields}
                 $late.append(($call, None, $clock()))
         except $Exception as $error:
             $failed("finishing a span", $error)
@@ -163,11 +165,10 @@ _STREAM = """\
     $thrown = None
     $here = $get()
     try:
-        $call = $Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)
+        $call = $Call({call_fields})
         $stream = $Stream($call)
     except:
         $live.pop($id, None)
-        $unannounced.pop($session, None)
         raise
     finally:
         $reset($token)
@@ -220,6 +221,9 @@ _STREAM = """\
         $sent = $thrown = None
         raise
 """
+
+# The fields of a Call.
+_CALL_FIELDS = "$plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root, $opening"
 
 _DELEGATE = "return (yield from {call})"
 
@@ -301,6 +305,7 @@ def door_source(parameters: Parameters, flags: int, encode: str, call: str) -> s
     return template.format(
         parameters=parameters.definition(),
         call=call,
+        call_fields=_CALL_FIELDS,
         closed=", True" if flags & _CO_COROUTINE else "",
         start=_indent(start, 1).lstrip(),
         delegate=delegate.format(call=call),
@@ -320,8 +325,8 @@ def encode_by_plan(values: str) -> str:
 
 def begin_source() -> str:
     """Write the source of a function that starts a span whose inputs are encoded already: the start of every door."""
-    start = _START.format(encode="$live[$id] = $plan.state($recorder)")
-    made = "$Call($plan, $recorder, $session, $id, $parent, $anchor, $inputs, $token, $start, $root)"
+    start = _START.format(encode="$state = $plan.state($recorder)")
+    made = f"$Call({_CALL_FIELDS})"
     return (
         "def door($plan, $recorder, $inputs):\n"
         "    $get, $set = $recorder.get, $recorder.set\n"

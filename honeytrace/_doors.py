@@ -25,7 +25,7 @@ from honeytrace._door_source import begin_source, door_source, encode_by_plan, e
 from honeytrace._event import PLAIN_SCALARS
 from honeytrace._ids import new_id, take
 from honeytrace._parameters import Parameters, parameters_of
-from honeytrace._span import Call, Plan, Recorder, live, unannounced
+from honeytrace._span import Call, Plan, Recorder, live
 from honeytrace._stream import Stream, fail_stream, finish_stream, unhooked
 
 TYPE_CHECKING = False
@@ -70,7 +70,6 @@ _GIVEN: dict[str, object] = {
     "str": str,
     "take": take,
     "type": type,
-    "unannounced": unannounced,
     "unhooked": unhooked,
 }
 """What the doors reach without a global: their globals are those of the function they stand in front of."""

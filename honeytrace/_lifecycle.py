@@ -14,10 +14,11 @@ from time import monotonic
 
 from honeytrace import _ids
 from honeytrace._bookkeeping import finish_late, late
+from honeytrace._context import disown
 from honeytrace._decorator import decorate
 from honeytrace._diagnostics import guard
 from honeytrace._event import Kind, resolve_event_type
-from honeytrace._span import Recorder, live, unannounced
+from honeytrace._span import Recorder, live
 from honeytrace._tracer import RecordingTracer
 from honeytrace.exceptions import TraceError
 
@@ -366,7 +367,7 @@ def _exit() -> None:
 def _fork() -> None:
     _ids.forget()
     live.clear()
-    unannounced.clear()
+    disown()
     late.clear()
     for tracer in list(_running_tracers):
         tracer._after_fork()

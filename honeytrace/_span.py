@@ -43,7 +43,6 @@ __all__ = [
     "live",
     "pieces",
     "submit_update",
-    "unannounced",
 ]
 
 OBJECT_FIELDS = ("metadata", "metrics", "feedback", "config", "user_properties")
@@ -54,12 +53,6 @@ ENRICHABLE = (*OBJECT_FIELDS, "outputs", "error")
 
 live: dict[bytes, Plan | Extra] = {}
 """Running spans, and sessions opened by hand, by event id."""
-
-unannounced: dict[bytes, tuple[Plan, int, bytes]] = {}
-"""Sessions that a running root call opened and nobody has heard of: its plan, start (wall clock, ns) and inputs.
-
-A root call that has nothing below it, the usual case, is announced and completed by its own event.
-"""
 
 
 class Recorder:
@@ -224,9 +217,11 @@ if TYPE_CHECKING:
         """Monotonic nanoseconds."""
         root: bool
         """Whether it opened its own session."""
+        opening: list[Any] | None
+        """What is needed to announce that session, as in the context."""
 else:
     Call = namedtuple(
-        "Call", ("plan", "recorder", "session", "id", "parent", "anchor", "inputs", "token", "start", "root")
+        "Call", ("plan", "recorder", "session", "id", "parent", "anchor", "inputs", "token", "start", "root", "opening")
     )
 
 

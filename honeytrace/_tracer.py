@@ -59,10 +59,11 @@ class Suppression:
 class CurrentSession:
     """The session that new spans belong to; made elsewhere, perhaps in another process."""
 
-    __slots__ = ("_tracer", "session_id")
+    __slots__ = ("_opening", "_tracer", "session_id")
 
-    def __init__(self, tracer: RecordingTracer, session_id: str) -> None:
+    def __init__(self, tracer: RecordingTracer, session_id: str, opening: list[Any] | None) -> None:
         self._tracer = tracer
+        self._opening = opening
         self.session_id = session_id
 
     def __repr__(self) -> str:
@@ -72,7 +73,7 @@ class CurrentSession:
         """Add to the session; see enrich_session."""
         recorder = self._tracer.recorder
         if recorder is not None:
-            self._tracer.update_session(recorder, self.session_id.encode(), fields)
+            self._tracer.update_session(recorder, self.session_id.encode(), fields, self._opening)
 
 
 class RecordingTracer:
@@ -138,7 +139,9 @@ class RecordingTracer:
     def current_session(self) -> CurrentSession | None:
         """The current session, if there is one in this context."""
         current = self.variable.get()
-        return CurrentSession(self, current[0].decode()) if current is not None and current[2] else None
+        if current is None or not current[2]:
+            return None
+        return CurrentSession(self, current[0].decode(), current[4])
 
     def enrich_span(self, **fields: object) -> None:
         """Add to the current span: metadata, metrics, feedback, config, user_properties, outputs, error.
@@ -158,7 +161,7 @@ class RecordingTracer:
                 warn_once("enrich_span", "enrich_span() was called outside any span; nothing was recorded")
                 return
             if current[0] == current[1] and current[1] in live:
-                self.update_session(recorder, current[0], fields)
+                self.update_session(recorder, current[0], fields, current[4])
             elif not add(recorder, current[1], fields):
                 submit_update(recorder, current[1], fields)
 
@@ -178,13 +181,15 @@ class RecordingTracer:
             if current is None:
                 warn_once("enrich_session", "enrich_session() was called outside any session; nothing was recorded")
                 return
-            self.update_session(recorder, current[0], fields)
+            self.update_session(recorder, current[0], fields, current[4])
 
-    def update_session(self, recorder: Recorder, session: bytes, fields: Mapping[str, object]) -> None:
+    def update_session(
+        self, recorder: Recorder, session: bytes, fields: Mapping[str, object], opening: list[Any] | None = None
+    ) -> None:
         """Submit a change of a session, its announcement first if that is still to come."""
         check_fields(fields)
         with guard("enriching a session"):
-            announce(recorder, session)
+            announce(recorder, session, opening)
             submit_update(recorder, session, fields)
 
     def update_event(self, event_id: str, **fields: object) -> None:
@@ -246,7 +251,7 @@ class RecordingTracer:
                 session = new_id()
                 if not keeps(recorder, session):
                     return None
-                current = (session, session, True, 0)
+                current = (session, session, True, 0, None)
                 alone = True
             else:
                 alone = False
@@ -276,7 +281,7 @@ class RecordingTracer:
             elif alone:
                 kind = "root"
             else:
-                announce(recorder, session)
+                announce(recorder, session, current[4])
             recorder.submit(kind, event_id, orjson.dumps(rest), start * 1000)
             return event_id.decode()
         return None

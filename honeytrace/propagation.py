@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from honeytrace._bookkeeping import keeps
+from honeytrace._bookkeeping import announce, keeps
 from honeytrace._context import NOTHING_KEPT, Current, leave, variables
 from honeytrace._diagnostics import guard
 from honeytrace._ids import is_id
@@ -65,6 +65,8 @@ def inject(tracer: RecordingTracer, headers: MutableMapping[str, str]) -> None:
     current, recorder = tracer.variable.get(), tracer.recorder
     if current is None or recorder is None or current is NOTHING_KEPT:
         return
+    with guard("announcing a session"):  # ahead of what others will send for it
+        announce(recorder, current[0], current[4])
     session, event = current[0].decode(), current[1].decode()
     members = [part for part in headers.get("baggage", "").split(",") if part.strip()]
     ours = {"session_id": session, "parent_id": event, "source": _quote(recorder.source)}
@@ -121,7 +123,7 @@ class Attachment:
         recorder = tracer.recorder
         if found is not None and recorder is not None and recorder.get() is not NOTHING_KEPT:
             kept = found[2] and keeps(recorder, found[0])
-            self._current = (found[0], found[1], kept, time_ns() - perf_counter_ns())
+            self._current = (found[0], found[1], kept, time_ns() - perf_counter_ns(), None)
         self._tokens: list[Token[Current | None]] = []
 
     def __enter__(self) -> None:

@@ -646,3 +646,47 @@ def test_a_sampler_that_raises_does_not_reach_who_attaches_headers() -> None:
     with capture(sampler=Broken()) as traces, honeytrace.attach(headers):
         leaf("server")
     assert traces.one("leaf").session_id in headers["baggage"]
+
+
+def test_a_call_that_outlives_its_root_comes_after_the_session_and_does_not_repeat_it(traces: Traces) -> None:
+    contexts: list[contextvars.Context] = []
+
+    @honeytrace.trace
+    def root(text: str) -> None:
+        contexts.append(contextvars.copy_context())
+
+    root("inputs")
+    contexts[0].run(leaf)
+    assert [record.kind for record in traces.records] == ["session", "event", "event"]
+    assert_below(traces, "leaf", "root")
+    # What was needed to announce the session, the inputs among it, is gone from the context that lives on.
+    variable = honeytrace.default_tracer.variable
+    assert contexts[0][variable][-1] == []
+
+
+def test_a_session_that_is_passed_on_in_headers_is_announced_ahead_of_what_comes_back(traces: Traces) -> None:
+    def server(headers: dict[str, str]) -> None:
+        with honeytrace.attach(headers):
+            leaf("server")
+
+    @honeytrace.trace
+    def client() -> None:
+        headers: dict[str, str] = {}
+        honeytrace.inject(headers)
+        contextvars.Context().run(server, headers)
+
+    client()
+    assert [record.kind for record in traces.records] == ["session", "event", "event", "update"]
+    assert_below(traces, "leaf", "client")
+
+
+def test_current_session_can_be_enriched_from_where_nothing_is_current(traces: Traces) -> None:
+    @honeytrace.trace
+    def root() -> None:
+        session = honeytrace.current_session()
+        assert session is not None
+        contextvars.Context().run(session.enrich, metadata={"user": "ada"})
+
+    root()
+    assert [record.kind for record in traces.records] == ["session", "update", "event", "update"]
+    assert traces.sessions[0].metadata == {"user": "ada"}

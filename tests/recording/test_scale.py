@@ -14,7 +14,7 @@ import pytest
 import honeytrace
 from honeytrace import Event
 from honeytrace._bookkeeping import late
-from honeytrace._span import live, unannounced
+from honeytrace._span import live
 from honeytrace.testing import capture
 
 
@@ -51,7 +51,6 @@ def branch(thread: int, number: int) -> None:
 
 def assert_nothing_left_behind() -> None:
     assert live == {}
-    assert unannounced == {}
     assert not late
     assert honeytrace.current_session() is None
 
@@ -59,7 +58,6 @@ def assert_nothing_left_behind() -> None:
 @pytest.fixture(autouse=True)
 def nothing_from_before() -> None:
     live.clear()
-    unannounced.clear()
     late.clear()
 
 

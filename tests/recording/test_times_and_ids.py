@@ -246,3 +246,30 @@ def test_parent_and_children_take_different_ids_after_a_fork(traces: Traces) -> 
     mine = logged(300)
     everything = [one for some in (*children, mine) for one in some]
     assert len(everything) == len(set(everything)) == 1200
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_leaves_it_to_its_parent_to_announce_the_session(traces: Traces) -> None:
+    @honeytrace.trace
+    def step() -> None:
+        pass
+
+    @honeytrace.trace
+    def root() -> str:
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                step()
+                os.write(write, " ".join(record.kind for record in traces.records).encode())
+            finally:
+                os._exit(0)
+        os.close(write)
+        with open(read) as pipe:
+            text = pipe.read()
+        os.waitpid(pid, 0)
+        return text
+
+    assert root() == "event"
+    assert [record.kind for record in traces.records] == ["session", "event"]
