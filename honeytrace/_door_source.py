@@ -55,19 +55,15 @@ if $recorder is not None:
         $failed("starting a span", $error)
 """
 
-# Inputs of plain values are encoded on the spot; the plan looks after all others. A type may refuse to be hashed.
+# Inputs of plain values are encoded on the spot; the plan looks after all others. A type may refuse to be hashed, and
+# orjson an integer.
 _ENCODE = """\
 try:
-    $plain = $plan.simple_for is $recorder and {plain}
+    $inputs = $dumps({values}) if $plan.simple_for is $recorder and {plain} else None
 except $TypeError:
-    $plain = False
-if $plain:
-    try:
-        $inputs = $dumps({values})
-    except $TypeError:
-        $inputs = $plan.inputs($recorder, {values})
-    $state = $plan
-else:
+    $inputs = None
+$state = $plan
+if $inputs is None:
     {receiver}
     $inputs = $plan.inputs($recorder, {given})
     $state = $plan.state($recorder)
@@ -109,31 +105,31 @@ _CALL = """\
             except ($ValueError, $RuntimeError):
                 $leave($Call({call_fields}))
             $state = $live.pop($id, None)
+            $out = None
             try:
-                $kind = $type($result)
-                $plain = $state is $plan and ($kind is $str and $len($result) < 250 or $kind in $scalars)
+                if $state is $plan:
+                    $kind = $type($result)
+                    if $kind is $str and $len($result) < 250 or $kind in $scalars:
+                        $out = $dumps($result)
             except $TypeError:
-                $plain = False
-            if $plain:
-                try:
-                    $out = $dumps($result)
-                except $TypeError:
-                    $out = $recorder.snapshot($result)
+                pass
+            if $out is not None:
+                $submit = $recorder.submit
                 $time = $start + $anchor
                 $start = $time // 1000
                 $end = ($end + $anchor) // 1000
                 $out = $plan.form % ($id, $session, $parent, $start, $end, $end - $start, $inputs, $out)
                 if $root:
                     if $opening and $recorder.session_name is None:
-                        $recorder.submit("root", $id, $out, $time)
+                        $submit("root", $id, $out, $time)
                         $opening.clear()
                     else:
                         $announce($recorder, $session, $opening)
-                        $recorder.submit("last", $id, $out, $time)
+                        $submit("last", $id, $out, $time)
                 else:
                     if $opening:
                         $announce($recorder, $session, $opening)
-                    $recorder.submit("event", $id, $out, $time)
+                    $submit("event", $id, $out, $time)
                 $state = None
                 if $late:
                     $finish_late()
@@ -320,7 +316,7 @@ def factory_source(body: str, given: Iterable[str], prefix: str) -> str:
 
 
 def encode_by_plan(values: str) -> str:
-    return _ENCODE.format(plain="False", values="None", receiver="pass", given=values)
+    return f"$inputs = $plan.inputs($recorder, {values})\n$state = $plan.state($recorder)"
 
 
 def begin_source() -> str:

@@ -121,7 +121,7 @@ def build(
     while any(name.startswith(prefix) for name in parameters.names):
         prefix += "_"
     shown = [name for name in parameters.names if name in captured]
-    is_method = "." in function.__qualname__.rpartition("<locals>")[2]
+    is_method = "." in function.__qualname__.rpartition("<locals>.")[2]
     if by_signature:
         arguments = f"{parameters.as_tuple()}, {parameters.as_dict()}"
         encode = encode_by_plan(f"$plan.bind({arguments}, $receives)")
