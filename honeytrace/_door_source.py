@@ -171,6 +171,7 @@ _STREAM = """\
     try:
         $inner = {call}
         $keep, $freeze = $stream.keep, $stream.freeze
+        $send = $inner.{send}
         $step = {first}
         $sent = None
         while True:
@@ -179,8 +180,7 @@ _STREAM = """\
             try:
                 $item = {await_}$step($sent)
             finally:
-                $now = $seconds()
-                $active += $now - $began
+                $active += $seconds() - $began
                 $here = $get()
                 try:
                     $reset($token)
@@ -190,14 +190,14 @@ _STREAM = """\
             $text = $type($item) is $str
             try:
                 if $count == $mark:
-                    $mark, $keep = $stream.mark($count, $now)
+                    $mark, $keep = $stream.mark($count, $began + $active)
                 $count += 1
                 $keep($item if $text else $freeze($item))
             except $RecursionError:
                 pass
             try:
                 $sent = yield ($item if $text else ($item, $item := None)[0])
-                $step = $inner.{send}
+                $step = $send
             except:
                 $sent = $thrown = $exc_info()[1]
                 $sent.with_traceback($sent.__traceback__.tb_next)
@@ -280,7 +280,7 @@ def _indent(text: str, levels: int) -> str:
 
 def door_source(parameters: Parameters, flags: int, encode: str, call: str) -> str:
     """Write the source of a door that waits as the flags of a code object say, around a call."""
-    words = {"async_": "", "await_": "", "send": "send", "throw": "throw", "first": "$inner.send"}
+    words = {"async_": "", "await_": "", "send": "send", "throw": "throw", "first": "$send"}
     words.update(stop="$StopIteration", value="$stop.value", return_="return $stop.value")
     delegate, template = _DELEGATE, _STREAM
     if flags & _CO_COROUTINE or not flags & (_CO_GENERATOR | _CO_ASYNC_GENERATOR):

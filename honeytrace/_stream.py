@@ -7,9 +7,11 @@ they pass; those that cannot are kept as they are and encoded once, at the end.
 from __future__ import annotations
 
 import sys
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from contextvars import Token
+from itertools import accumulate
 
 import orjson
 
@@ -33,21 +35,23 @@ _REDUCED = 50 * KEPT
 _CHARACTERS = 200_000
 """How much text is kept at the beginning before the tail starts early."""
 
+_TEXTS = frozenset({str, bytes})
 
-class _Frozen(bytes):
-    """A chunk that is encoded already."""
+_SHORT = 250
+"""Shorter text has no size to think about and is no data URI."""
 
 
 class Stream:
     """The running record of one iteration of a generator."""
 
-    __slots__ = ("call", "first", "freeze", "head", "keep", "tail")
+    __slots__ = ("_looked", "_text", "call", "first", "freeze", "head", "keep", "tail")
 
     def __init__(self, call: Call) -> None:
         self.call = call
         self.head: list[Any] = []
         self.tail: deque[Any] = deque(maxlen=KEPT)
         self.first: float | None = None
+        self._looked = self._text = 0
         self.keep: Callable[[Any], object] = self.head.append
         # What a reducer or a hook is to see is kept as it came.
         raw = call.plan.reduce is not None or not call.plan.plain_outputs
@@ -58,10 +62,11 @@ class Stream:
             kind = type(chunk)
             if kind is int or kind is float or kind is bool or chunk is None:
                 return chunk
-            return _Frozen(self.call.recorder.snapshot(chunk))
+            # A copy, not what orjson returns, which holds a whole page; with the comma that is needed anyway.
+            return b"," + self.call.recorder.snapshot(chunk)
         except Exception as problem:
             failed("recording a chunk", problem)
-            return _Frozen(b'"<not recorded>"')
+            return b',"<not recorded>"'
 
     def mark(self, count: int, now: float) -> tuple[int, Callable[[Any], object]]:
         """Look at the stream when `count` chunks have come before this one; say when to look again."""
@@ -69,9 +74,12 @@ class Stream:
             self.first = now
             return 1, self.keep
         # Once in a while: the number of looks grows with the logarithm of the number of chunks.
-        text = sum(len(chunk) for chunk in self.head if isinstance(chunk, (str, bytes)))
+        fresh, self._looked = self.head[self._looked :], count
+        if not _TEXTS.issuperset(map(type, fresh)):
+            fresh = [chunk for chunk in fresh if isinstance(chunk, (str, bytes))]
+        self._text += sum(map(len, fresh))
         limit = KEPT if self.call.plan.reduce is None else _REDUCED
-        if count >= limit or text > _CHARACTERS * (limit // KEPT):
+        if count >= limit or self._text > _CHARACTERS * (limit // KEPT):
             self.keep = self.tail.append
             return -1, self.keep
         return min(count * 2, limit), self.keep
@@ -145,20 +153,23 @@ def _outputs(stream: Stream, count: int, value: object) -> dict[str, Any]:
 
 
 def _join(chunks: list[Any], recorder: Recorder) -> Any:
-    """Encode a list whose mutable members are encoded already."""
-    if not any(type(chunk) is _Frozen for chunk in chunks):
-        return orjson.Fragment(recorder.snapshot(chunks))
+    """Encode a list whose mutable members are encoded already: those are bytes that begin with a comma."""
+    kinds = {*map(type, chunks)}
     snapshot, limit = recorder.snapshot, recorder.snapshotter.limits.max_bytes
-    parts: list[bytes] = []
-    size = 2
-    for chunk in chunks:
-        part = chunk if type(chunk) is _Frozen else snapshot(chunk)
-        size += len(part) + 1
-        if size > limit:
-            parts.append(b'"... %d chunks left out ..."' % (len(chunks) - len(parts)))
-            break
-        parts.append(part)
-    return orjson.Fragment(b"[%b]" % b",".join(parts))
+    if bytes not in kinds:
+        if kinds == {str} and max(map(len, chunks)) < _SHORT and len(chunks) * _SHORT < limit:
+            try:
+                data = orjson.dumps(chunks)
+                return orjson.Fragment(data if len(data) <= limit else snapshot(chunks))
+            except TypeError:  # half a surrogate pair
+                pass
+        return orjson.Fragment(snapshot(chunks))
+    parts = chunks if len(kinds) == 1 else [c if type(c) is bytes else b"," + snapshot(c) for c in chunks]
+    if sum(map(len, parts)) + 2 > limit:
+        ends = [*accumulate(map(len, parts), initial=2)]
+        fits = bisect_right(ends, limit) - 1
+        parts = [*parts[:fits], b',"... %d chunks left out ..."' % (len(parts) - fits)]
+    return orjson.Fragment(b"[%b]" % b"".join(parts)[1:])
 
 
 def unhooked(inner: Any) -> Callable[[object], Any]:

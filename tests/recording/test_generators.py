@@ -859,6 +859,35 @@ def test_times_of_producer_and_consumer_are_told_apart(traces: Traces) -> None:
     assert 19 <= event.metadata["active_ms"] <= event.duration - consumer
 
 
+@honeytrace.trace(exclude=["chunks"])
+def gives(chunks: list[Any]) -> Iterator[Any]:
+    yield from chunks
+
+
+def test_a_chunk_of_text_that_is_no_utf_8_costs_no_other_chunk(traces: Traces) -> None:
+    chunks = ["one", "half a pair: \ud800", "three"]
+    assert list(gives(chunks)) == chunks
+    first, broken, third = traces.one("gives").outputs["result"]
+    assert (first, third) == ("one", "three")
+    assert broken.startswith("half a pair: ")
+
+
+@pytest.mark.parametrize("wrap", [str, lambda text: {"delta": text}], ids=["text", "dicts"])
+def test_short_chunks_that_are_long_in_json_stay_within_the_limit(wrap: Any) -> None:
+    chunks = [wrap("\x00" * 100) for _ in range(100)]  # six bytes a character
+    with capture(max_event_bytes=60_000) as traces:
+        assert list(gives(chunks)) == chunks
+    assert len(traces.records[-1].body) < 60_000
+    event = traces.one("gives")
+    assert event.metadata["chunks"] == 100
+    result = event.outputs["result"]
+    assert len(str(result)) > 1_000
+    if wrap is not str:  # text is shortened piece by piece
+        whole = result.count(chunks[0])
+        assert whole > 10
+        assert result[whole:] == [f"... {100 - whole} chunks left out ..."]
+
+
 def test_a_generator_that_yields_nothing_has_no_first_token(traces: Traces) -> None:
     assert list(honeytrace.trace(yields_nothing)([])) == []
     metadata = traces.one("yields_nothing").metadata
