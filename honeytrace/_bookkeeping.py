@@ -14,7 +14,7 @@ import orjson
 
 from honeytrace._context import before, gone, note_gone, restore, settle
 from honeytrace._diagnostics import failed
-from honeytrace._span import Call, Extra, Plan, Recorder, encode, encode_extra, live
+from honeytrace._span import Call, Extra, Plan, Recorder, encode_extra, live
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ __all__ = [
     "announce",
     "announce_session",
     "fail",
+    "finish_enriched",
     "finish_late",
-    "finish_simple",
     "finish_with",
     "keeps",
     "late",
@@ -73,12 +73,9 @@ def leave_by_hand(call: Call) -> None:
         note_gone(call.id, before(call.token))
 
 
-def finish_simple(call: Call, ended: int, state: Plan | Extra, result: object) -> None:
-    """Finish a call that returned and has left already; `state` is what it had in `live`."""
-    if isinstance(state, Extra):
-        submit(call, encode_extra(call, ended, state, call.plan.outputs(call.recorder, result)))
-    else:
-        submit(call, encode(call, ended, result))
+def finish_enriched(call: Call, ended: int, extra: Extra, result: object) -> None:
+    """Finish a call that returned and has left already, with what was added to it."""
+    submit(call, encode_extra(call, ended, extra, call.plan.outputs(call.recorder, result)))
 
 
 def fail(call: Call, error: BaseException | None, waits: bool = False) -> None:

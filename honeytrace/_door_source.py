@@ -65,7 +65,7 @@ except $TypeError:
 $state = $plan
 if $inputs is None:
     {receiver}
-    $inputs = $plan.inputs($recorder, {given})
+    $inputs = $recorder.fields({given}) if $plan.simple_for is $recorder else $plan.inputs($recorder, {given})
     $state = $plan.state($recorder)
 """
 
@@ -105,20 +105,22 @@ _CALL = """\
             except ($ValueError, $RuntimeError):
                 $leave($Call({call_fields}))
             $state = $live.pop($id, None)
-            $out = None
-            try:
-                if $state is $plan:
-                    $kind = $type($result)
-                    if $kind is $str and $len($result) < 250 or $kind in $scalars:
-                        $out = $dumps($result)
-            except $TypeError:
-                pass
-            if $out is not None:
+            if $state is $plan:
+                $form = $plan.form
+                $kind = $type($result)
+                try:
+                    $out = $dumps($result) if $kind is $str and $len($result) < 250 or $kind in $scalars else None
+                except $TypeError:
+                    $out = None
+                if $out is None:
+                    $out = $recorder.snapshot($result)
+                    if $out[:1] == b"{{" and $issubclass($kind, $dict):
+                        $form = $plan.object_form
                 $submit = $recorder.submit
                 $time = $start + $anchor
                 $start = $time // 1000
                 $end = ($end + $anchor) // 1000
-                $out = $plan.form % ($id, $session, $parent, $start, $end, $end - $start, $inputs, $out)
+                $out = $form % ($id, $session, $parent, $start, $end, $end - $start, $inputs, $out)
                 if $root:
                     if $opening and $recorder.session_name is None:
                         $submit("root", $id, $out, $time)
@@ -134,8 +136,7 @@ _CALL = """\
                 if $late:
                     $finish_late()
             elif $state is not None:
-                $call = $Call({call_fields})
-                $finish_simple($call, $end, $state, $result)
+                $finish_enriched($Call({call_fields}), $end, $state, $result)
         except $RecursionError:
             if $state is not None and $id is not None:
                 $live.setdefault($id, $plan)

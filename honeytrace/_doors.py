@@ -18,7 +18,7 @@ from types import FunctionType
 
 import orjson
 
-from honeytrace._bookkeeping import announce, fail, finish_late, finish_simple, keeps, late, leave
+from honeytrace._bookkeeping import announce, fail, finish_enriched, finish_late, keeps, late, leave
 from honeytrace._context import gone, settle
 from honeytrace._diagnostics import failed
 from honeytrace._door_source import begin_source, door_source, encode_by_plan, encode_parameters, factory_source
@@ -49,16 +49,18 @@ _GIVEN: dict[str, object] = {
     "ValueError": ValueError,
     "announce": announce,
     "clock": perf_counter_ns,
+    "dict": dict,
     "dumps": orjson.dumps,
     "exc_info": sys.exc_info,
     "fail": fail,
     "fail_stream": fail_stream,
     "failed": failed,
+    "finish_enriched": finish_enriched,
     "finish_late": finish_late,
     "gone": gone,
     "settle": settle,
-    "finish_simple": finish_simple,
     "finish_stream": finish_stream,
+    "issubclass": issubclass,
     "keeps": keeps,
     "late": late,
     "leave": leave,

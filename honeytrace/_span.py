@@ -38,7 +38,6 @@ __all__ = [
     "Span",
     "add",
     "check_fields",
-    "encode",
     "encode_extra",
     "live",
     "pieces",
@@ -112,8 +111,8 @@ class Plan:
     """What every span of one place in the program has in common.
 
     `head` opens the event's JSON, `tail` closes it in the usual case (nothing enriched, no error), and `form` is the
-    whole of that case, to be filled in with %. A subclass may
-    reshape inputs and results: what a decorator was told to leave out, rewrite or hide (see _plan).
+    whole of that case, to be filled in with %; `object_form` where the result is a dict. A subclass may reshape inputs
+    and results: what a decorator was told to leave out, rewrite or hide (see _plan).
     """
 
     __slots__ = (
@@ -124,6 +123,7 @@ class Plan:
         "fixed",
         "form",
         "head",
+        "object_form",
         "plain_outputs",
         "prepared_for",
         "reduce",
@@ -145,7 +145,7 @@ class Plan:
         self.reduce: Callable[[list[Any]], object] | None = None
         self.plain_outputs = True
         """Whether a snapshot of the result is all there is to do."""
-        self.head = self.form = b""
+        self.head = self.form = self.object_form = b""
         self.encoded: dict[str, dict[str, Any]] = {}
         self.tail = b"}"
         self.prepared_for: Recorder | None = None
@@ -167,7 +167,9 @@ class Plan:
         self.encoded = {field: pieces(recorder, values) for field, values in self.fixed.items()}
         if self.encoded:
             tail = b"," + orjson.dumps(self.encoded)[1:]
-        self.form = self.head.replace(b"%", b"%%") + _RESULT + tail.replace(b"%", b"%%")
+        before, behind = self.head.replace(b"%", b"%%"), tail.replace(b"%", b"%%")
+        self.object_form = before + _OBJECT + behind
+        self.form = before + _RESULT + behind
         self.tail = tail
         self.simple_for = recorder if simple else None
         self.prepared_for = recorder
@@ -304,16 +306,7 @@ def pieces(recorder: Recorder, values: object) -> dict[str, Any]:
 _IDS = b',"event_id":"%b","session_id":"%b","parent_id":"%b"'
 _OPEN = _IDS + b',"start_time":%de-3,"end_time":%de-3,"duration":%de-3,"inputs":%b'
 _RESULT = _OPEN + b',"outputs":{"result":%b}'
-
-
-def encode(call: Call, ended: int, result: object) -> bytes:
-    """Encode the event of a call that returned, with nothing else to say."""
-    start, end = (call.start + call.anchor) // 1000, (ended + call.anchor) // 1000
-    outputs = call.recorder.snapshot(result)
-    filled = (call.id, call.session, call.parent, start, end, end - start, call.inputs)
-    if outputs[:1] == b"{" and issubclass(type(result), dict):
-        return b'%b%b,"outputs":%b%b' % (call.plan.head, _OPEN % filled, outputs, call.plan.tail)
-    return call.plan.form % (*filled, outputs)
+_OBJECT = _OPEN + b',"outputs":%b'
 
 
 def encode_extra(
