@@ -48,11 +48,12 @@ class DeadLetters:
             OSError: it cannot be written.
         """
         data = _encode(DeadLetter(event=event, reason=reason, time=time.time()))
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locked() as fd:
             os.lseek(fd, 0, os.SEEK_END)
             while data:
                 data = data[os.write(fd, data) :]
-            os.fdatasync(fd)
+            getattr(os, "fdatasync", os.fsync)(fd)  # macOS has only the other
 
     def read(self) -> list[DeadLetter]:
         """All there are, oldest first; what is damaged is left out."""
@@ -91,6 +92,8 @@ class DeadLetters:
                     yield fd
                     return
             finally:
+                if fcntl is not None:  # said aloud: a child forked meanwhile has inherited the descriptor
+                    fcntl.flock(fd, fcntl.LOCK_UN)
                 os.close(fd)
 
 
@@ -102,10 +105,13 @@ def _encode(letter: DeadLetter) -> bytes:
 def _letters(data: bytes) -> list[DeadLetter]:
     letters: list[DeadLetter] = []
     note: dict[str, object] = {}
+    noted = b""
     for record in parse(data).records:
         if record.kind not in KINDS:
-            note = record.fields()
+            note, noted = record.fields(), record.id
         else:
+            if noted != record.id:  # its own note is damaged
+                note = {}
             reason, when = str(note.get("reason", "unknown")), note.get("time")
             when = float(when) if isinstance(when, (int, float)) else 0.0
             letters.append(DeadLetter(event=record, reason=reason, time=when))

@@ -7,6 +7,7 @@ Everything off this path is an ordinary function of _bookkeeping and _stream, ca
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 
 from honeytrace._parameters import Parameters
@@ -224,23 +225,25 @@ _CALL_FIELDS = "$plan, $recorder, $session, $id, $parent, $anchor, $inputs, $tok
 
 _DELEGATE = "return (yield from {call})"
 
-_ASYNC_DELEGATE = """\
+# What `yield from` does not do: for async generators at all, and since 3.13 for what a generator returns to close().
+_DELEGATE_BY_HAND = """\
 $inner = {call}
-        $step = $unhooked($inner)
+        $send = $inner.{send}
+        $step = {first}
         $sent = None
         try:
             while True:
-                $item = await $step($sent)
+                $item = {await_}$step($sent)
                 $sent = None
                 try:
                     $sent = yield ($item, $item := None)[0]
-                    $step = $inner.asend
+                    $step = $send
                 except:
                     $sent = $exc_info()[1]
                     $sent.with_traceback($sent.__traceback__.tb_next)
-                    $step = $inner.athrow
-        except $StopAsyncIteration:
-            pass
+                    $step = $inner.{throw}
+        except {stop} as $stop:
+            {return_}
         finally:
             $sent = None"""
 
@@ -283,13 +286,13 @@ def door_source(parameters: Parameters, flags: int, encode: str, call: str) -> s
     """Write the source of a door that waits as the flags of a code object say, around a call."""
     words = {"async_": "", "await_": "", "send": "send", "throw": "throw", "first": "$send"}
     words.update(stop="$StopIteration", value="$stop.value", return_="return $stop.value")
-    delegate, template = _DELEGATE, _STREAM
+    delegate, template = _DELEGATE if sys.version_info < (3, 13) else _DELEGATE_BY_HAND, _STREAM
     if flags & _CO_COROUTINE or not flags & (_CO_GENERATOR | _CO_ASYNC_GENERATOR):
         template = _CALL
         if flags & _CO_COROUTINE:
             words.update(async_="async ", await_="await ")
     elif flags & _CO_ASYNC_GENERATOR:
-        delegate = _ASYNC_DELEGATE
+        delegate = _DELEGATE_BY_HAND
         words = {
             "async_": "async ",
             "await_": "await ",
@@ -305,7 +308,7 @@ def door_source(parameters: Parameters, flags: int, encode: str, call: str) -> s
         call_fields=_CALL_FIELDS,
         closed=", True" if flags & _CO_COROUTINE else "",
         start=_indent(start, 1).lstrip(),
-        delegate=delegate.format(call=call),
+        delegate=delegate.format(call=call, **words),
         **words,
     )
 

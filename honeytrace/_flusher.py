@@ -145,7 +145,9 @@ class Flusher:
         """From here on deliver each record on the spot, for at most so many seconds: the thread may be gone."""
 
         def deliver() -> None:
-            self.flush(timeout)
+            # Without it nothing can be imported any more, and what delivers is being taken apart: the record is kept.
+            if sys.meta_path is not None:
+                self.flush(timeout)
             self._journal.tidy()
 
         self._journal.tidy()

@@ -14,6 +14,7 @@ lets go of the lock when the process ends, however it ends.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -51,8 +52,9 @@ class DestinationFolder:
     @classmethod
     def of(cls, journals: Path, exporter: str, destination: str) -> DestinationFolder:
         """The folder of an exporter's destination. Nothing is made before there is something to keep."""
-        digest = hashlib.sha256(destination.encode()).hexdigest()[:16]
-        folder = cls(journals / f"{re.sub('[^A-Za-z0-9_.]', '_', exporter)[:40]}-{digest}")
+        digest = hashlib.sha256(f"{exporter}\0{destination}".encode()).hexdigest()[:16]
+        # Absolute, for a program that changes its directory.
+        folder = cls(journals.absolute() / f"{re.sub('[^A-Za-z0-9_.]', '_', exporter)[:40]}-{digest}")
         folder._about = {"exporter": exporter, "destination": destination}
         return folder
 
@@ -83,8 +85,13 @@ class DestinationFolder:
             path.mkdir(mode=0o700, exist_ok=True)
         about = self.path / _ABOUT
         if self._about is not None and not about.exists():
-            about.write_text(json.dumps(self._about))
-            about.chmod(0o600)
+            beside = about.with_name(f"{_ABOUT}.{os.getpid()}-{os.urandom(4).hex()}")
+            try:
+                beside.touch(mode=0o600)
+                beside.write_text(json.dumps(self._about))
+                beside.replace(about)
+            finally:
+                beside.unlink(missing_ok=True)
 
     def new_writer(self) -> Writer:
         """Make a folder for this process and lock it.
@@ -111,13 +118,7 @@ class DestinationFolder:
 
     def writers(self) -> Iterator[Path]:
         """The folders of all writers, dead or alive."""
-        try:
-            entries = sorted(os.scandir(self.path), key=lambda entry: entry.name)
-        except OSError:
-            return
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield Path(entry.path)
+        yield from _folders_in(self.path)
 
     def orphans(self) -> Iterator[Writer]:
         """Take over the folders whose writers are dead. Each comes locked, and belongs to the caller."""
@@ -127,10 +128,8 @@ class DestinationFolder:
                     if time.time() - path.stat().st_mtime > _STALE:
                         shutil.rmtree(path, ignore_errors=True)
                     continue
-                lock = _lock(path / _LOCK)
-            except FileNotFoundError:  # removed meanwhile, or a folder without a lock, which nobody can own
-                with_segments = next(path.glob("*" + _SEGMENT), None)
-                lock = _lock(path / _LOCK, create=True) if with_segments is not None else None
+                # A folder without a lock can have no owner, so one may be made; but not where all has been removed.
+                lock = _lock(path / _LOCK, create=bool(_segment_files(path)))
             except OSError:
                 continue
             if lock is not None:
@@ -188,8 +187,8 @@ class Writer:
         segment.release(remove=remove)
 
     def gone(self) -> bool:
-        """Whether somebody removed the folder."""
-        return not (self.path / _LOCK).exists()
+        """Whether somebody removed the folder, or closed the lock, so that others may take it over."""
+        return identity(self._lock) != self._identity or not (self.path / _LOCK).exists()
 
     def close(self) -> None:
         """Give up the folder; it is removed if it is empty. Segments that are open stay for others to deliver."""
@@ -205,7 +204,7 @@ class Writer:
         except OSError:
             pass  # somebody else put something in it, or removed it
         finally:
-            os.close(self._lock)
+            _unlock(self._lock)
 
     def forget(self) -> None:
         """In a forked child: close what is inherited, so that the lock is the parent's alone."""
@@ -231,11 +230,7 @@ class WriterState:
 
 def all_destinations(journals: Path | None = None) -> list[DestinationFolder]:
     """Every destination that has a folder; by default under HONEYTRACE_HOME."""
-    try:
-        entries = sorted(os.scandir(journals or default_journals()), key=lambda entry: entry.name)
-    except OSError:
-        return []
-    return [DestinationFolder(Path(entry.path)) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return [DestinationFolder(path) for path in _folders_in(journals or default_journals())]
 
 
 def default_journals() -> Path:
@@ -246,7 +241,16 @@ def default_journals() -> Path:
 def _segment_files(path: Path) -> list[tuple[str, int]]:
     """Name and size of the segments in a folder, oldest first."""
     try:
-        return sorted((entry.name, entry.stat().st_size) for entry in os.scandir(path) if entry.name.endswith(_SEGMENT))
+        with os.scandir(path) as entries:
+            return sorted((entry.name, entry.stat().st_size) for entry in entries if entry.name.endswith(_SEGMENT))
+    except OSError:
+        return []
+
+
+def _folders_in(path: Path) -> list[Path]:
+    try:
+        with os.scandir(path) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:
         return []
 
@@ -271,6 +275,13 @@ def _lock(path: Path, *, create: bool = False) -> int | None:
     return None
 
 
+def _unlock(fd: int) -> None:
+    """Let go of a lock, even if a child that was forked in the meantime has inherited the descriptor."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
+
+
 def _is_locked(path: Path) -> bool:
     try:
         fd = _lock(path)
@@ -278,5 +289,5 @@ def _is_locked(path: Path) -> bool:
         return False
     if fd is None:
         return True
-    os.close(fd)
+    _unlock(fd)
     return False

@@ -5,8 +5,9 @@ it go. What is here outlives the process wherever a file can be had: the next on
 close at every moment: recorded = delivered + pending + dropped + set aside.
 
 Appending takes no lock. CPython runs another thread, a signal handler or a finaliser only where there is a call or a
-jump backwards, and between reserving a place in the segment and filling it there is neither. So a record is there as a
-whole or not at all, unless the process dies in the middle of one; that one's call has not returned.
+jump (from 3.11 on: a jump backwards), and between reserving a place in the segment and filling it there is neither. So
+a record is there as a whole or not at all, unless the process dies in the middle of one; that one's call has not
+returned.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ _LOOK = 0.00025
 """Seconds between two looks at the file while records come: who cut it short would end the process with SIGBUS."""
 
 _ADOPT = 16
-"""How many dead writers' folders are taken over at a time: each segment keeps a file open."""
+"""After how many segments no more dead writers' folders are taken over at a time: each keeps a file open."""
 
 
 class Journal:
@@ -133,7 +134,10 @@ class Journal:
         self._own: list[Segment]
         self._orphans: list[Segment]
         self._segment: Segment
+        self._writer: Writer | None
         self._begin(0)
+        if not getattr(sys, "_is_gil_enabled", _yes)():
+            self.append = self._append_locked  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         return f"Journal({self.name!r}, max_bytes={self._max_bytes}, bytes={self.written - self.released})"
@@ -149,17 +153,22 @@ class Journal:
         record = pack_head(MARK, code, len(rest), crc32(rest, time_ns + code & 0xFFFFFFFF), time_ns) + rest
         if monotonic() > self._look_at:
             self._look()
+        size = len(record)  # from here to the assignment into the mapping: no call, and no jump that is taken (3.10)
         segment = self._segment
         start = segment.next
-        end = start + len(record)
-        if end > segment.limit:
-            return self._append_slowly(record, code)
-        segment.next = end
-        segment.map[start:end] = record  # type: ignore[index]  # limit is above 0 only where there is a mapping
-        segment.records += 1
-        if code > EVENTS:
-            segment.others += 1
-        return True
+        end = start + size
+        if end <= segment.limit:
+            segment.next = end
+            segment.map[start:end] = record  # type: ignore[index]  # limit is above 0 only where there is a mapping
+            segment.records += 1
+            if code > EVENTS:
+                segment.others += 1
+            return True
+        return self._append_slowly(record, code)
+
+    def _append_locked(self, kind: Kind, id: bytes, body: bytes, time_ns: int) -> bool:
+        with self._lock:
+            return Journal.append(self, kind, id, body, time_ns)
 
     @property
     def written(self) -> int:
@@ -197,15 +206,23 @@ class Journal:
             start, until = segment.acknowledged, segment.next
             if start >= until:
                 return Batch(records=(), events=0, segment=segment, start=start, end=start)
-            data = segment.read(start)
-            parsed = parse(data, max_bytes=max_bytes, max_count=max(1, max_count))
+            begin, data = self._data(segment, start)
+            parsed = parse(data, start - begin, max_bytes=max_bytes, max_count=max(1, max_count))
             if parsed.damaged:
                 warn_once(f"damaged {self.name}", "the journal of %s is damaged; what is whole is delivered", self.name)
             if parsed.records:
                 records = tuple(parsed.records)
                 events = len(records) - count_others(records)
-                return Batch(records=records, events=events, segment=segment, start=start, end=start + parsed.end)
+                return Batch(records=records, events=events, segment=segment, start=start, end=begin + parsed.end)
             self._settle(Batch(records=(), events=0, segment=segment, start=start, end=until), self._delivered)
+
+    def _data(self, segment: Segment, start: int) -> tuple[int, bytes]:
+        """Read a segment from `start` on, or have it from before: offset and bytes. All is read at once, as files are."""
+        held, begin, data = self._held or (None, 0, b"")
+        if held is not segment or not begin <= start < begin + len(data):
+            begin, data = start, segment.read(start)
+            self._held = (segment, begin, data)
+        return begin, data
 
     def acknowledge(self, batch: Batch, *, set_aside: bool = False) -> None:
         """Let go of all records up to the batch's end and enter them as delivered, or as set aside.
@@ -221,19 +238,22 @@ class Journal:
         with self._adopting, guard("taking over what another process left"):
             if self._orphans or self.closed:
                 return
-            for number, writer in enumerate(self.folder.orphans(), 1):
+            opened = 0
+            for writer in self.folder.orphans():
+                with self._lock:
+                    self._writers.append(writer)  # before anything can go wrong, and for a child that is forked here
                 segments = tuple(writer.open_all())
                 for segment in segments:
                     take_stock(segment)
                 with self._lock:
-                    self._writers.append(writer)
                     self._orphans += segments
                     self._adopted += sum(segment.records - segment.others for segment in segments)
                 for segment in segments:
                     self._let_go_if_done(segment)
                 if not segments:
                     self._close_writer(writer)
-                if number >= _ADOPT:
+                opened += len(segments)
+                if opened >= _ADOPT:
                     break
 
     def note_dropped(self, reason: str, count: int = 1) -> None:
@@ -249,11 +269,12 @@ class Journal:
             records = self._retired[0] + sum(segment.records for segment in segments)
             others = self._retired[1] + sum(segment.others for segment in segments)
             delivered, set_aside = tuple(self._delivered), tuple(self._set_aside)
+            damaged = tuple(self._damaged)
             dropped = self._dropped[0].copy(), self._dropped[1].copy()
             adopted = self._adopted
         return Books(
-            **_tally(records - others, delivered[0], dropped[0], set_aside[0]),
-            others=Tally(**_tally(others, delivered[1], dropped[1], set_aside[1])),
+            **_tally(records - others, delivered[0], dropped[0], set_aside[0], damaged[0]),
+            others=Tally(**_tally(others, delivered[1], dropped[1], set_aside[1], damaged[1])),
             adopted=adopted,
         )
 
@@ -293,14 +314,19 @@ class Journal:
             if self._segment in left:
                 self._segment.limit = self._segment.room = -1
                 self._segment = _sealed(self.written)
-        left = [segment for segment in left if not self._let_go_if_done(segment)]
+            writers = tuple(self._writers)
+            self._writer = None  # what comes from here on goes into a folder of its own
+        for segment in left:
+            self._let_go_if_done(segment)
         with self._lock:
+            # Not those that another thread has let go of meanwhile: they are in the books already.
+            left = [segment for segment in left if segment in self._own or segment in self._orphans]
             self._own = [segment for segment in self._own if segment not in left]
             self._orphans = []
             for segment in left:
                 self._retired[0] += segment.settled
                 self._retired[1] += segment.settled_others
-        for writer in tuple(self._writers):
+        for writer in writers:
             self._close_writer(writer)
 
     def reset_after_fork(self) -> None:
@@ -315,15 +341,18 @@ class Journal:
         self._own = []
         self._orphans = []
         self._writers: list[Writer] = []
-        self._writer: Writer | None = None
+        self._writer = None
         self._segment = _sealed(written)
         self._look_at = float("inf")
+        self._held: tuple[Segment, int, bytes] | None = None
+        """What was read of a segment and may hold more records: offset and bytes. The consumer's alone."""
         self.released = written
         # Pairs: events, session and update records.
         self._retired: list[int] = [0, 0]  # first all records, then those that are no events
         self._adopted = 0
         self._delivered = [0, 0]
         self._set_aside = [0, 0]
+        self._damaged = [0, 0]
         self._dropped: tuple[dict[str, int], dict[str, int]] = ({}, {})
 
     # Making room
@@ -353,14 +382,14 @@ class Journal:
         segment = self._segment
         start = segment.next
         end = start + size
-        if end > segment.room:
-            return False
-        segment.next = end
-        segment.map[start:end] = record  # type: ignore[index]  # as in append
-        segment.records += 1
-        if code > EVENTS:
-            segment.others += 1
-        return True
+        if end <= segment.room:
+            segment.next = end
+            segment.map[start:end] = record  # type: ignore[index]  # as in append
+            segment.records += 1
+            if code > EVENTS:
+                segment.others += 1
+            return True
+        return False
 
     def _refuse(self, other: bool) -> int | None:
         """Count a record that had no room; give the number of all of them if it is time to say so."""
@@ -374,10 +403,12 @@ class Journal:
         if made is None:
             return False
         # Not the one from before: a signal handler on top of this thread may have come here meanwhile.
+        # Nor may it come before the new one is in its place, so nothing is called until then.
+        added = [made]
         old = self._segment
         old.limit = old.room = -1
         made.base = old.base + old.next - HEADER
-        self._own.append(made)
+        self._own += added
         self._segment = made
         self._look_at = monotonic() + _LOOK if made.in_file else float("inf")
         self._set_limits()
@@ -389,7 +420,7 @@ class Journal:
         size = max(needed, min(_SEGMENT_BYTES if self._own else _FIRST_BYTES, max(self._max_bytes, 1 << 16)))
         size = -(-size // 4096) * 4096
         if self.folder is None:
-            return in_memory(size)
+            return _in_memory(size)
         try:
             if self._writer is None or self._writer.gone():
                 self._writer = self.folder.new_writer()
@@ -407,7 +438,7 @@ class Journal:
                     error.strerror or error,
                 )
         in_use = sum(segment.size for segment in self._own if not segment.in_file)
-        return in_memory(size) if in_use + size <= max(_MEMORY_BYTES, needed) else None
+        return _in_memory(size) if in_use + size <= max(_MEMORY_BYTES, needed) else None
 
     def _set_limits(self) -> None:
         """Tell `append` how far it may go on its own."""
@@ -420,13 +451,16 @@ class Journal:
         """Begin another segment if somebody removed the file of this one, or cut it short."""
         self._look_at = monotonic() + _LOOK
         segment = self._segment
-        if not segment.intact():
-            with self._lock:
-                if segment is self._segment:
-                    segment.limit = segment.room = -1
-                    self._rotate(0)
-            with guard("reporting a changed journal"):
-                warn_once(f"changed {self.name}", "a file of the journal of %s was removed or cut short", self.name)
+        if segment.intact():
+            return
+        with self._lock:
+            if segment is not self._segment:
+                return  # another thread has made room meanwhile, or seen the same
+            segment.limit = segment.room = -1
+            if not self._rotate(0):
+                self._segment = _sealed(self.written)
+        with guard("reporting a changed journal"):
+            warn_once(f"changed {self.name}", "a file of the journal of %s was removed or cut short", self.name)
 
     # Letting go
 
@@ -447,6 +481,8 @@ class Journal:
             ledger[0] += batch.events
             ledger[1] += others
             self._set_limits()
+        if self._held is not None and segment.acknowledged >= self._held[1] + len(self._held[2]):
+            self._held = None
         if not self._let_go_if_done(segment):
             with guard("noting in the journal what has arrived"):
                 segment.remember()
@@ -462,16 +498,18 @@ class Journal:
             missing = segment.records - segment.settled
             missing_others = segment.others - segment.settled_others
             segment.settled, segment.settled_others = segment.records, segment.others
-            for dropped, count in zip(self._dropped, (missing - missing_others, missing_others), strict=True):
-                if count:
-                    dropped["damaged"] = dropped.get("damaged", 0) + count
+            self._damaged[0] += missing - missing_others
+            self._damaged[1] += missing_others
             if segment is self._segment:
                 return False
             # From here on nobody appends, not even a thread that saw it as the current one.
             segment.limit = segment.room = -1
             if segment.acknowledged < segment.next:
                 return False
-            (self._own if own else self._orphans).remove(segment)
+            held = self._own if own else self._orphans
+            place = held.index(segment)
+            # From here on nothing is called: an interrupt in between would leave the books open.
+            del held[place]
             self._retired[0] += segment.records
             self._retired[1] += segment.others
             writer = next((one for one in self._writers if segment in one.segments), None)
@@ -480,14 +518,15 @@ class Journal:
                 segment.release(remove=True)
             else:
                 writer.release(segment, remove=True)
-                if not writer.segments:
-                    self._close_writer(writer)
+                self._close_writer(writer, if_empty=True)
         return True
 
-    def _close_writer(self, writer: Writer) -> None:
+    def _close_writer(self, writer: Writer, *, if_empty: bool = False) -> None:
         with self._lock:
-            if writer in self._writers:
-                self._writers.remove(writer)
+            # Another thread may be closing it, or may have begun a segment in it.
+            if writer not in self._writers or (if_empty and writer.segments):
+                return
+            self._writers.remove(writer)
             if writer is self._writer:
                 self._writer = None
         with guard("closing a journal's folder"):
@@ -502,6 +541,18 @@ def _sealed(written: int) -> Segment:
     return segment
 
 
+def _in_memory(size: int) -> Segment | None:
+    try:
+        return in_memory(size)
+    except (OSError, MemoryError):
+        return None
+
+
+def _yes() -> bool:
+    """Stand in for what Python before 3.13 cannot be asked."""
+    return True
+
+
 def _nobody() -> None:
     """Stand in for the flusher of a journal that has none."""
 
@@ -514,13 +565,12 @@ class _Counts(TypedDict):
     set_aside: int
 
 
-def _tally(appended: int, delivered: int, dropped: Mapping[str, int], set_aside: int) -> _Counts:
+def _tally(appended: int, delivered: int, dropped: dict[str, int], set_aside: int, damaged: int) -> _Counts:
     """Count what is pending as what has not left: so the books close."""
-    lost = dropped.get("damaged", 0)
     return _Counts(
-        recorded=appended + sum(dropped.values()) - lost,
+        recorded=appended + sum(dropped.values()),
         delivered=delivered,
-        pending=appended - delivered - set_aside - lost,
-        dropped=dict(dropped),
+        pending=appended - delivered - set_aside - damaged,
+        dropped={**dropped, "damaged": damaged} if damaged else dropped,
         set_aside=set_aside,
     )

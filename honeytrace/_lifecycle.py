@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from functools import cached_property, partialmethod
     from typing import Any, Protocol, TypeVar, overload
 
-    from honeytrace._event import Submit
     from honeytrace._flusher import FlushResult
     from honeytrace._pipelines import Pipelines, Stats
     from honeytrace.propagation import Attachment
@@ -54,6 +53,9 @@ EXIT_SECONDS = 2.5
 _running_tracers: set[Tracer] = set()
 """Tracers between init() and shutdown(): held, so that what they recorded is delivered if nobody else holds them."""
 
+_ended_tracers: set[Tracer] = set()
+"""Tracers after shutdown(): what was open then may still come, and must not come from a forked child."""
+
 
 class Tracer(RecordingTracer):
     """One place where events go, and one tree of what is current. Does nothing until `init()`."""
@@ -61,7 +63,8 @@ class Tracer(RecordingTracer):
     def __init__(self) -> None:
         super().__init__()
         self._running: Pipelines | None = None
-        self._after_the_end: Submit | None = None
+        self._ended: Pipelines | None = None
+        """What ran until shutdown(): takes what was open then."""
         self.held = False
         """Whether a capture holds the tracer: init() and shutdown() then change nothing. See honeytrace.testing."""
 
@@ -140,6 +143,8 @@ class Tracer(RecordingTracer):
                 sampler=sampler,
             )
             _running_tracers.add(self)
+            _ended_tracers.discard(self)
+            self._ended = None
             _flush_at_the_end_of_a_worker()
         else:
             self.recorder = self._running = None
@@ -261,9 +266,11 @@ class Tracer(RecordingTracer):
         if self.recorder is not None:
             self.recorder.submit = self._forward
         self.recorder = None
-        pipelines, self._running = self._pipelines(), None
-        self._after_the_end = pipelines.submit_late
+        pipelines = self._pipelines()
+        if self._running is not None:
+            self._ended, self._running = pipelines, None
         _running_tracers.discard(self)
+        _ended_tracers.add(self)
         return pipelines.stop(timeout)
 
     def stats(self) -> Stats:
@@ -276,9 +283,10 @@ class Tracer(RecordingTracer):
         After shutdown() they go into the journal of before, for the next process.
         """
         recorder = self.recorder
-        submit = self._after_the_end if recorder is None else recorder.submit
-        if submit is not None:
-            submit(kind, id, body, time_ns)
+        if recorder is not None:
+            recorder.submit(kind, id, body, time_ns)
+        elif self._ended is not None:
+            self._ended.submit_late(kind, id, body, time_ns)
 
     def _pipelines(self) -> Pipelines:
         """What is running; nothing at all before init() and after shutdown()."""
@@ -308,8 +316,9 @@ class Tracer(RecordingTracer):
             self._running.end_of_process(max(0.0, deadline - monotonic()))
 
     def _after_fork(self) -> None:
-        if self._running is not None:
-            self._running.reset_after_fork()
+        for pipelines in (self._running, self._ended):
+            if pipelines is not None:
+                pipelines.reset_after_fork()
 
 
 def _check_options(options: dict[str, Any]) -> None:
@@ -369,7 +378,7 @@ def _fork() -> None:
     live.clear()
     disown()
     late.clear()
-    for tracer in list(_running_tracers):
+    for tracer in {*_running_tracers, *_ended_tracers}:
         tracer._after_fork()
     util = sys.modules.get("multiprocessing.util")
     if util is not None and _running_tracers:

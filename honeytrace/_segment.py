@@ -7,7 +7,8 @@ The file, all numbers little-endian:
         1 byte      version of this format: 1
         1 byte      zero
         8 bytes     the offset up to which everything has been delivered (at least 64)
-        48 bytes    zero
+        8 bytes     the same with all its bits turned over
+        40 bytes    zero
     records, up to the end of the file or the first place that is all zeros to the end
         4 bytes     mark: F5 48 54 F6, which no UTF-8 text contains
         1 byte      kind: 1 event, 2 root, 3 last, 4 session, 5 update, 6 note
@@ -27,11 +28,14 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 from struct import error as StructError
+from threading import RLock
 from zlib import crc32
 
 from honeytrace._event import Event
@@ -47,9 +51,10 @@ CODES: dict[str, int] = {"event": 1, "root": 2, "last": 3, "session": 4, "update
 EVENTS = 3
 """Codes up to here are events, those above are not."""
 _MAGIC, _VERSION = b"htjrnl", 1
-_FILE_HEAD = Struct("<6sBxQ")
-_OFFSET = Struct("<Q")
+_FILE_HEAD = Struct("<6sBxQQ")
+_OFFSET = Struct("<QQ")
 _OFFSET_AT = 8
+_ALL_BITS = (1 << 64) - 1
 _HEAD = Struct("<4sB3xIIq")
 pack_head, head_size = _HEAD.pack, _HEAD.size
 _ID = 36
@@ -78,6 +83,7 @@ def parse(data: bytes, start: int = 0, *, max_bytes: int | None = None, max_coun
     records: list[Event] = []
     total, position, size, damaged, sound = len(data), start, 0, 0, True
     unpack, count = _HEAD.unpack_from, total if max_count is None else max_count
+    new, kind = tuple.__new__, Event  # half the price of Event(...)
     while position < total and len(records) < count:
         begin = position + head_size
         if begin <= total:
@@ -89,7 +95,7 @@ def parse(data: bytes, start: int = 0, *, max_bytes: int | None = None, max_coun
                     size += len(body)
                     if records and max_bytes is not None and size > max_bytes:
                         break
-                    records.append(Event(_KINDS[code], id, body, time_ns))
+                    records.append(new(kind, (_KINDS[code], id, body, time_ns)))
                     position, sound = end, True
                     continue
         following = data.find(MARK, position + 1)
@@ -109,8 +115,8 @@ class Segment:
     """
 
     __slots__ = (
-        "_identity", "acknowledged", "base", "fd", "limit", "map", "next", "others", "path", "records", "room",
-        "settled", "settled_others", "size", "synced",
+        "_fd_lock", "_identity", "acknowledged", "base", "fd", "limit", "map", "next", "others", "path", "records",
+        "room", "settled", "settled_others", "size", "synced",
     )  # fmt: skip
 
     def __init__(self, size: int, map: mmap.mmap | None = None, *, path: Path | None = None, fd: int = -1) -> None:
@@ -119,6 +125,9 @@ class Segment:
         self.path = path
         self.fd = fd
         self._identity = identity(fd)
+        # Against a thread that closes the descriptor between another's look at it and its use: by then the number may
+        # be another file's. Reentrant for signal handlers.
+        self._fd_lock = RLock()
         self.next = self.acknowledged = HEADER
         self.limit = self.room = self.base = 0
         self.records = self.others = 0
@@ -135,15 +144,11 @@ class Segment:
         """Read from this offset to the end of what was written: less if the file is not what it was."""
         if self.path is None:
             return b"" if self.map is None else self.map[start : self.next]
-        if not self.sound():
-            return b""
         until, pieces = self.next, []
-        try:
-            while start < until and (piece := os.pread(self.fd, until - start, start)):
+        with self._fd_lock, suppress(OSError):  # what the disk does not give back is lost
+            while self.sound() and start < until and (piece := os.pread(self.fd, until - start, start)):
                 pieces.append(piece)
                 start += len(piece)
-        except OSError:  # what the disk does not give back is lost
-            pass
         return b"".join(pieces)
 
     def sound(self) -> bool:
@@ -162,15 +167,23 @@ class Segment:
 
     def remember(self) -> None:
         """Write the acknowledged offset into the file, so that nobody delivers again what has arrived."""
-        if self.path is not None and self.sound():
-            os.pwrite(self.fd, _OFFSET.pack(self.acknowledged), _OFFSET_AT)
+        with self._fd_lock:
+            if self.path is not None and self.sound():
+                reached = self.acknowledged
+                os.pwrite(self.fd, _OFFSET.pack(reached, reached ^ _ALL_BITS), _OFFSET_AT)
 
     def sync(self) -> None:
         """Bring what was written to the disk, which only matters if the machine loses its power."""
         reached = self.next
-        if self.path is not None and reached > self.synced and self.sound():
-            os.fdatasync(self.fd)
+        with self._fd_lock:
+            if self.path is None or reached <= self.synced or not self.sound():
+                return
+            fd = os.dup(self.fd)  # it may take long, and nobody should wait for it
+        try:
+            getattr(os, "fdatasync", os.fsync)(fd)  # macOS has only the other
             self.synced = reached
+        finally:
+            os.close(fd)
 
     def unmap(self) -> None:
         """Give the memory back; the file stays. Nothing may be appended from here on."""
@@ -180,12 +193,13 @@ class Segment:
 
     def release(self, *, remove: bool) -> None:
         """Close everything; remove the file, or else cut off what was reserved and never written."""
-        path, self.path = self.path, None
-        self.limit = self.room = -1
-        if self.map is not None:
-            self.map.close()
-            self.map = None
-        fd, self.fd = self.fd, -1
+        with self._fd_lock:
+            path, self.path = self.path, None
+            self.limit = self.room = -1
+            if self.map is not None:
+                self.map.close()
+                self.map = None
+            fd, self.fd = self.fd, -1
         if path is None or identity(fd) != self._identity:
             return
         try:
@@ -218,14 +232,21 @@ def create(path: Path, size: int) -> Segment:
         # Zeros in the page cache halve what the first write to each page of the mapping costs (ext4).
         for offset in range(0, size, len(_ZEROS)):
             os.pwrite(fd, _ZEROS[: size - offset], offset)
-        os.pwrite(fd, _FILE_HEAD.pack(_MAGIC, _VERSION, HEADER), 0)
-        return Segment(size, mmap.mmap(fd, size), path=path, fd=fd)
+        os.pwrite(fd, _FILE_HEAD.pack(_MAGIC, _VERSION, HEADER, HEADER ^ _ALL_BITS), 0)
+        return Segment(size, _map(fd, size), path=path, fd=fd)
     except BaseException as error:
         os.close(fd)
-        path.unlink()
+        path.unlink(missing_ok=True)
         if isinstance(error, ValueError):  # mmap's, for a file that is shorter than it was a moment ago
             raise OSError(str(error)) from error
         raise
+
+
+def _map(fd: int, size: int) -> mmap.mmap:
+    # The mapping's own copy of the descriptor would be closed with it, even if the number is another file's by then.
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(fd, size, trackfd=False)
+    return mmap.mmap(fd, size)
 
 
 def in_memory(size: int) -> Segment:
@@ -240,28 +261,47 @@ def open_existing(path: Path) -> Segment | None:
         OSError: it cannot be opened.
     """
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    head = os.pread(fd, HEADER, 0)
-    size = os.fstat(fd).st_size
     try:
-        magic, version, acknowledged = _FILE_HEAD.unpack_from(head)
-    except StructError:
-        magic, version, acknowledged = b"", 0, 0
-    if magic.strip(b"\0") and (magic != _MAGIC or version != _VERSION):
+        head = os.pread(fd, HEADER, 0)
+        size = os.fstat(fd).st_size
+        segment = Segment(size, path=path, fd=fd)
+        segment.next = max(size, HEADER)
+        segment.acknowledged = _delivered_up_to(head, size)
+        segment.limit = segment.room = -1
+        if _may_read(head, segment):
+            return segment
+    except BaseException:
         os.close(fd)
-        return None
-    segment = Segment(size, path=path, fd=fd)
-    segment.next = max(size, HEADER)
-    # A header that is lost costs repeats, no records.
-    segment.acknowledged = acknowledged if HEADER <= acknowledged <= size else HEADER
-    segment.limit = segment.room = -1
-    return segment
+        raise
+    os.close(fd)
+    return None
+
+
+def _may_read(head: bytes, segment: Segment) -> bool:
+    """Whether a file is of this version: by its header, or where that is lost by what stands in it."""
+    ours = _MAGIC + bytes((_VERSION,))
+    if ours.startswith(head[: len(ours)]):  # also if somebody cut it short in the middle of that
+        return True
+    if head.startswith(_MAGIC):
+        return False
+    # All zeros: its process ended before there was a header.
+    return not head.strip(b"\0") or bool(parse(segment.read(HEADER), max_count=1).records)
+
+
+def _delivered_up_to(head: bytes, size: int) -> int:
+    """Read the acknowledged offset. A header that is lost costs repeats, no records."""
+    try:
+        offset, turned = _OFFSET.unpack_from(head, _OFFSET_AT)
+    except StructError:
+        return HEADER
+    return offset if HEADER <= offset <= size and offset ^ _ALL_BITS == turned else HEADER
 
 
 def take_stock(segment: Segment) -> None:
     """Count what another process left in a segment, and find its end."""
     parsed = parse(segment.read(segment.acknowledged))
     segment.next = segment.acknowledged + parsed.end
-    segment.records = len(parsed.records)
+    segment.records = len(parsed.records) + parsed.damaged  # a damaged place counts as one event
     segment.others = count_others(parsed.records)
 
 
@@ -277,8 +317,7 @@ def peek(path: Path) -> Parsed:
         OSError: it cannot be read.
     """
     data = path.read_bytes()
-    start = _OFFSET.unpack_from(data, _OFFSET_AT)[0] if len(data) >= HEADER else HEADER
-    return parse(data, max(HEADER, start))
+    return parse(data, _delivered_up_to(data[:HEADER], len(data)))
 
 
 def identity(fd: int) -> tuple[int, int] | None:
