@@ -12,9 +12,9 @@ from threading import RLock, current_thread, main_thread
 from time import monotonic
 
 from honeytrace._dead_letters import DeadLetters
-from honeytrace._diagnostics import guard, logger
+from honeytrace._diagnostics import Throttle, guard, logger
 from honeytrace._event import Event, expand
-from honeytrace._journal import Batch, Journal, Throttle
+from honeytrace._journal import Batch, Journal
 from honeytrace.exceptions import ExportError
 from honeytrace.protocols import Exporter
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     logger: logging.Logger
 
-__all__ = ["failed", "failures", "guard", "logger", "on_failure", "reset_failures", "warn_once"]
+__all__ = ["Throttle", "failed", "failures", "guard", "logger", "on_failure", "reset_failures", "warn_once"]
 
 failures: Counter[str] = Counter()
 """Internal failures so far, by what was being done."""
@@ -66,6 +66,21 @@ def reset_failures() -> None:
     """Forget counts and what was said. For tests."""
     failures.clear()
     _said.clear()
+
+
+class Throttle:
+    """Says yes the first time, then at most once per interval of seconds. Time is an argument."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._next: float | None = None
+
+    def due(self, now: float) -> bool:
+        """Say whether it is time again; yes starts the next interval."""
+        if self._next is not None and now < self._next:
+            return False
+        self._next = now + self._interval
+        return True
 
 
 class guard:

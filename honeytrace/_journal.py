@@ -13,14 +13,15 @@ returned.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import RLock
 from time import monotonic
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 from zlib import crc32
 
-from honeytrace._diagnostics import guard, logger, warn_once
+from honeytrace._books import Books, Tally, tally
+from honeytrace._diagnostics import Throttle, guard, logger, warn_once
 from honeytrace._event import Event, Kind
 from honeytrace._segment import (
     CODES,
@@ -38,33 +39,7 @@ from honeytrace._segment import (
 if TYPE_CHECKING:
     from honeytrace._folders import DestinationFolder, Writer
 
-__all__ = ["Batch", "Books", "Journal", "Mark", "Tally", "Throttle"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
-    """What became of the records of one sort.
-
-    `dropped` is by reason: "full", refused by the journal; "damaged", lost with a file that somebody changed.
-    """
-
-    recorded: int
-    delivered: int
-    pending: int
-    dropped: Mapping[str, int]
-    set_aside: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Books(Tally):
-    """One moment of a journal: its events, and under `others` its session and update records.
-
-    A root or a last record is one event, however many records `expand` makes of it. `adopted` says how many of the
-    recorded events were left behind by another process.
-    """
-
-    others: Tally
-    adopted: int = 0
+__all__ = ["Batch", "Journal", "Mark"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,21 +55,6 @@ class Batch:
 
 Mark = Sequence[tuple[Segment, int]]
 """What is waiting at one moment: how far each segment must be acknowledged until all of it has left."""
-
-
-class Throttle:
-    """Says yes the first time, then at most once per interval of seconds. Time is an argument."""
-
-    def __init__(self, interval: float) -> None:
-        self._interval = interval
-        self._next: float | None = None
-
-    def due(self, now: float) -> bool:
-        """Say whether it is time again; yes starts the next interval."""
-        if self._next is not None and now < self._next:
-            return False
-        self._next = now + self._interval
-        return True
 
 
 _FIRST_BYTES, _SEGMENT_BYTES = 1 << 20, 4 << 20
@@ -135,6 +95,8 @@ class Journal:
         self._orphans: list[Segment]
         self._segment: Segment
         self._writer: Writer | None
+        self._held: tuple[Segment, int, bytes] | None
+        """What was read of a segment and may hold more records: offset and bytes. The consumer's alone."""
         self._begin(0)
         if not getattr(sys, "_is_gil_enabled", _yes)():
             self.append = self._append_locked  # type: ignore[method-assign]
@@ -217,12 +179,14 @@ class Journal:
             self._settle(Batch(records=(), events=0, segment=segment, start=start, end=until), self._delivered)
 
     def _data(self, segment: Segment, start: int) -> tuple[int, bytes]:
-        """Read a segment from `start` on, or have it from before: offset and bytes. All is read at once, as files are."""
-        held, begin, data = self._held or (None, 0, b"")
-        if held is not segment or not begin <= start < begin + len(data):
-            begin, data = start, segment.read(start)
-            self._held = (segment, begin, data)
-        return begin, data
+        """Read a segment from `start` on, unless it has been read before: offset and bytes."""
+        if self._held is not None:
+            held, begin, data = self._held
+            if held is segment and begin <= start < begin + len(data):
+                return begin, data
+        data = segment.read(start)
+        self._held = (segment, start, data)
+        return start, data
 
     def acknowledge(self, batch: Batch, *, set_aside: bool = False) -> None:
         """Let go of all records up to the batch's end and enter them as delivered, or as set aside.
@@ -273,8 +237,8 @@ class Journal:
             dropped = self._dropped[0].copy(), self._dropped[1].copy()
             adopted = self._adopted
         return Books(
-            **_tally(records - others, delivered[0], dropped[0], set_aside[0], damaged[0]),
-            others=Tally(**_tally(others, delivered[1], dropped[1], set_aside[1], damaged[1])),
+            **tally(records - others, delivered[0], dropped[0], set_aside[0], damaged[0]),
+            others=Tally(**tally(others, delivered[1], dropped[1], set_aside[1], damaged[1])),
             adopted=adopted,
         )
 
@@ -344,8 +308,7 @@ class Journal:
         self._writer = None
         self._segment = _sealed(written)
         self._look_at = float("inf")
-        self._held: tuple[Segment, int, bytes] | None = None
-        """What was read of a segment and may hold more records: offset and bytes. The consumer's alone."""
+        self._held = None
         self.released = written
         # Pairs: events, session and update records.
         self._retired: list[int] = [0, 0]  # first all records, then those that are no events
@@ -555,22 +518,3 @@ def _yes() -> bool:
 
 def _nobody() -> None:
     """Stand in for the flusher of a journal that has none."""
-
-
-class _Counts(TypedDict):
-    recorded: int
-    delivered: int
-    pending: int
-    dropped: Mapping[str, int]
-    set_aside: int
-
-
-def _tally(appended: int, delivered: int, dropped: dict[str, int], set_aside: int, damaged: int) -> _Counts:
-    """Count what is pending as what has not left: so the books close."""
-    return _Counts(
-        recorded=appended + sum(dropped.values()),
-        delivered=delivered,
-        pending=appended - delivered - set_aside - damaged,
-        dropped={**dropped, "damaged": damaged} if damaged else dropped,
-        set_aside=set_aside,
-    )

@@ -11,12 +11,13 @@ from inspect import iscoroutinefunction
 from threading import Thread
 from time import monotonic
 
+from honeytrace._books import Books
 from honeytrace._config import Settings
 from honeytrace._diagnostics import logger, warn_once
 from honeytrace._event import Kind, Submit
 from honeytrace._flusher import Flusher, FlushResult, check_timeout
 from honeytrace._folders import DestinationFolder
-from honeytrace._journal import Books, Journal
+from honeytrace._journal import Journal
 from honeytrace.exceptions import ConfigError
 from honeytrace.protocols import Exporter
 

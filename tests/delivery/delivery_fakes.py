@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
+from honeytrace._books import Tally
 from honeytrace._event import Event
-from honeytrace._journal import Tally
 
 _ids: Iterator[int] = count()
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from delivery_fakes import an_event, assert_closed
 
-from honeytrace._diagnostics import reset_failures
+from honeytrace._diagnostics import Throttle, reset_failures
 from honeytrace._event import Event
-from honeytrace._journal import Journal, Throttle
+from honeytrace._journal import Journal
 
 ROOMY = 1 << 30
 

@@ -16,8 +16,9 @@ import pytest
 from delivery_fakes import an_event, assert_closed
 
 from honeytrace import _journal
+from honeytrace._books import Books
 from honeytrace._folders import DestinationFolder
-from honeytrace._journal import Books, Journal
+from honeytrace._journal import Journal
 
 ROOMY = 1 << 30
 
