@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 __all__ = [
+    "LAST_ACTIVE",
     "SCHEMA",
     "VERSION",
     "SessionSummary",
@@ -73,6 +74,9 @@ _OLDER = """
     AND (start_time, event_id) < (SELECT start_time, event_id FROM events WHERE event_id = ?)
 """
 
+LAST_ACTIVE = "max(max(start_time, coalesce(end_time, 0)))"
+"""Of a group of events; 0 if no time is known."""
+
 
 class StoreError(HoneytraceError):
     """The store cannot answer: it is damaged, too new, or holds no such session."""
@@ -125,13 +129,8 @@ class Store:
         Raises:
             StoreError: there is none or more than one, or the file cannot be read.
         """
-        found = self._matching(session)
-        if not found:
-            raise StoreError(f"no session begins with {session!r} in {self.path}")
-        if len(found) > 1 and found[0] != session:
-            raise StoreError(f"{session!r} is ambiguous: it begins {', '.join(found)}")
         rows = self._rows(
-            "SELECT event_id, body FROM events WHERE session_id = ? ORDER BY start_time, seq", (found[0],)
+            "SELECT event_id, body FROM events WHERE session_id = ? ORDER BY start_time, seq", (self.find(session),)
         )
         return [_event(*row) for row in rows]
 
@@ -142,6 +141,18 @@ class Store:
             " ORDER BY start_time DESC, event_id DESC LIMIT 1"
         )
         return rows[0][0] if rows else None
+
+    def session_ids(self, since: float | None = None) -> list[str]:
+        """The ids of all sessions, oldest first, those included whose session event has not come.
+
+        `since`, in Unix milliseconds, leaves out sessions that were last active before.
+        """
+        rows = self._rows(
+            "SELECT session_id FROM events WHERE session_id IS NOT NULL AND event_type IS NOT NULL GROUP BY session_id"
+            f" HAVING {LAST_ACTIVE} >= ? ORDER BY min(start_time), session_id",
+            (0.0 if since is None else since,),
+        )
+        return [row[0] for row in rows]
 
     def cursor(self) -> int:
         """Where `changes_since` continues if only what comes from here on matters."""
@@ -173,6 +184,19 @@ class Store:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def find(self, session: str) -> str:
+        """Complete the beginning of a session's id.
+
+        Raises:
+            StoreError: there is none or more than one, or the file cannot be read.
+        """
+        found = self._matching(session)
+        if not found:
+            raise StoreError(f"no session begins with {session!r} in {self.path}")
+        if len(found) > 1 and found[0] != session:
+            raise StoreError(f"{session!r} is ambiguous: it begins {', '.join(found)}")
+        return found[0]
 
     def _matching(self, prefix: str, most: int = 5) -> list[str]:
         """Session ids that begin with a prefix: one index seek each, however many events they have."""

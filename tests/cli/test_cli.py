@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from cli_processes import killed
 
 import honeytrace
 from honeytrace._event import FIELDS, Event
@@ -284,3 +285,14 @@ def test_an_event_of_type_session_is_listed_once_and_shown(record, private_home)
 def test_an_empty_session_id_is_not_the_newest_session(store):
     done = run("show", "", "--store", store)
     assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_tail_prints_what_a_program_left_that_was_killed_meanwhile(private_home):
+    process = start("tail")
+    assert process.stdout is not None
+    process.stdout.readline()
+    killed(2)
+    assert process.stdout.readline().startswith("chat")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 0
