@@ -7,6 +7,7 @@ it alone and for good; everything else stays and is tried again.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from random import Random
 from threading import RLock, current_thread, main_thread
 from time import monotonic
@@ -62,6 +63,7 @@ class Delivery:
         self.set_aside: deque[tuple[Event, str]] = deque(maxlen=_SET_ASIDE_KEPT)
         self.last_error: str | None = None
         self.errors = 0
+        self._complained = True  # perhaps another process did, and is gone
         self.hurry()
 
     def hurry(self) -> None:
@@ -120,6 +122,8 @@ class Delivery:
                 raise
         else:
             self._journal.acknowledge(batch)
+            if self._complained:
+                self._leave_word(None)
             self.failures = 0
             self._limit = min(self._limit * 2, self._batch_count)
         finally:
@@ -142,10 +146,18 @@ class Delivery:
             if self.failures == 1 and self._outages.due(monotonic()):
                 with guard("reporting a failed export"):
                     logger.warning("cannot deliver to %s yet: %s (everything is kept, and tried again)", name, text)
+                self._leave_word(text)
         elif len(batch.records) > 1:
             self._limit = len(batch.records) // 2
         else:
             self._put_aside(batch, text)
+
+    def _leave_word(self, text: str | None) -> None:
+        """Let other processes know why delivery fails, or that it does not any more."""
+        self._complained = text is not None
+        if self._journal.folder is not None:
+            with suppress(OSError):  # a disk that is full has been reported by the journal
+                self._journal.folder.note_error(text)
 
     def _put_aside(self, batch: Batch, reason: str) -> None:
         """Take a record that was refused for good out of the journal, to where its owner can see it."""

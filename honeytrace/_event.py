@@ -12,7 +12,7 @@ import orjson
 
 TYPE_CHECKING = False  # and not typing's: importing typing costs as much as all of honeytrace that is imported with it
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any, Literal, NamedTuple, TypeAlias
 
     Kind = Literal["event", "session", "update", "root", "last"]
@@ -45,7 +45,18 @@ else:
     Submit = object
     _Fields = namedtuple("_Fields", ("kind", "id", "body", "time_ns"))
 
-__all__ = ["EVENT_TYPES", "FIELDS", "KINDS", "PLAIN_SCALARS", "Event", "Kind", "Submit", "expand", "resolve_event_type"]
+__all__ = [
+    "EVENT_TYPES",
+    "FIELDS",
+    "KINDS",
+    "PLAIN_SCALARS",
+    "Event",
+    "Kind",
+    "Submit",
+    "compact_json",
+    "expand",
+    "resolve_event_type",
+]
 
 KINDS: tuple[Kind, ...] = ("event", "session", "update", "root", "last")
 """All values of `Kind`."""
@@ -132,6 +143,11 @@ def _error_of_session(fields: dict[str, Any]) -> dict[str, Any]:
     return {"metadata": {"error": fields["error"]}} if "error" in fields else {}
 
 
+def compact_json(fields: Mapping[str, Any]) -> bytes:
+    """Encode into bytes that take no more memory than they are long: what orjson returns holds up to 16 KB each."""
+    return bytes(memoryview(orjson.dumps(fields)))
+
+
 def expand(record: Event) -> tuple[Event, ...]:
     """Turn a record into those that travel: event, session and update records, in the order to send them."""
     if record.kind == "root":
@@ -141,7 +157,7 @@ def expand(record: Event) -> tuple[Event, ...]:
         session.update(_error_of_session(fields))
         session_id = fields["session_id"].encode()
         return (
-            Event("session", session_id, orjson.dumps(session), record.time_ns),
+            Event("session", session_id, compact_json(session), record.time_ns),
             record._replace(kind="event"),
         )
     if record.kind == "last":
@@ -151,6 +167,6 @@ def expand(record: Event) -> tuple[Event, ...]:
         session_id = fields["session_id"].encode()
         return (
             record._replace(kind="event"),
-            Event("update", session_id, orjson.dumps(update), record.time_ns),
+            Event("update", session_id, compact_json(update), record.time_ns),
         )
     return (record,)

@@ -213,11 +213,16 @@ class Flusher:
             journal.adopt()
         before, target, errors = journal.books(), journal.mark(), delivery.errors
         stuck = delivery.failures > 0
-        if target and not delivery.closed:
+        while target and not delivery.closed:
             delivery.hurry()
             self._rouse()
             if monotonic() < deadline and not delivery.inside():
                 self._wait_for(_Waiting(target), deadline)
+            if not journal.passed(target):
+                break
+            # What dead processes left is taken over some folders at a time.
+            journal.adopt()
+            target = journal.mark_adopted()
         after = journal.books()
         drained = journal.passed(target)
         recent = delivery.errors > errors or (stuck and not drained)

@@ -4,6 +4,7 @@
         honeyhive-3f9a0c21d4e5b678/         one destination: exporter, server, key (as a fingerprint)
             destination.json                what it is, for people; no secrets
             dead-letters                    records that were refused for good (_dead_letters)
+            last-error.json                 why delivery fails, while it does
             4711-9c0b1a2d/                  one writer: a process, or one that delivers what another left
                 lock                        held by flock while the writer lives
                 000001.seg ...              its segments (_segment)
@@ -21,7 +22,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ except ImportError:  # Windows: journals are in memory there
 
 __all__ = ["DestinationFolder", "Writer", "WriterState", "all_destinations", "default_journals"]
 
-_ABOUT, _LOCK, _DEAD_LETTERS = "destination.json", "lock", "dead-letters"
+_ABOUT, _LOCK, _DEAD_LETTERS, _LAST_ERROR = "destination.json", "lock", "dead-letters", "last-error.json"
 _SEGMENT = ".seg"
 _NEW = ".new"
 _STALE = 60.0
@@ -83,15 +84,37 @@ class DestinationFolder:
         missing = [self.path, *(parent for parent in self.path.parents)]
         for path in reversed([path for path in missing if not path.exists()]):
             path.mkdir(mode=0o700, exist_ok=True)
-        about = self.path / _ABOUT
-        if self._about is not None and not about.exists():
-            beside = about.with_name(f"{_ABOUT}.{os.getpid()}-{os.urandom(4).hex()}")
-            try:
-                beside.touch(mode=0o600)
-                beside.write_text(json.dumps(self._about))
-                beside.replace(about)
-            finally:
-                beside.unlink(missing_ok=True)
+        if self._about is not None and not (self.path / _ABOUT).exists():
+            self._write(_ABOUT, self._about)
+
+    def note_error(self, text: str | None) -> None:
+        """Leave word of why delivery fails, for `honeytrace status`; None takes it back.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if text is None:
+            (self.path / _LAST_ERROR).unlink(missing_ok=True)
+        elif self.path.exists():
+            self._write(_LAST_ERROR, {"error": text, "time": time.time()})
+
+    def last_error(self) -> tuple[str, float] | None:
+        """Why delivery fails, and since when it is known (seconds since the epoch); None if nobody complained."""
+        try:
+            said = json.loads((self.path / _LAST_ERROR).read_bytes())
+            return str(said["error"]), float(said["time"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        """Write a file whole or not at all."""
+        beside = self.path / f"{name}.{os.getpid()}-{os.urandom(4).hex()}"
+        try:
+            beside.touch(mode=0o600)
+            beside.write_text(json.dumps(content))
+            beside.replace(self.path / name)
+        finally:
+            beside.unlink(missing_ok=True)
 
     def new_writer(self) -> Writer:
         """Make a folder for this process and lock it.
@@ -120,9 +143,11 @@ class DestinationFolder:
         """The folders of all writers, dead or alive."""
         yield from _folders_in(self.path)
 
-    def orphans(self) -> Iterator[Writer]:
-        """Take over the folders whose writers are dead. Each comes locked, and belongs to the caller."""
+    def orphans(self, but: Collection[Path] = ()) -> Iterator[Writer]:
+        """Take over the folders whose writers are dead, but for some. Each comes locked, and belongs to the caller."""
         for path in self.writers():
+            if path in but:
+                continue
             try:
                 if path.name.endswith(_NEW):
                     if time.time() - path.stat().st_mtime > _STALE:

@@ -155,6 +155,11 @@ class Journal:
             waiting = [(segment, segment.next) for segment in (*self._own, *self._orphans)]
         return [(segment, end) for segment, end in waiting if segment.acknowledged < end]
 
+    def mark_adopted(self) -> Mark:
+        """The same, but of what was taken over from dead processes alone."""
+        with self._lock:
+            return [(segment, segment.next) for segment in self._orphans if segment.acknowledged < segment.next]
+
     def passed(self, mark: Mark) -> bool:
         """Say whether all that was waiting then has left."""
         return all(segment.acknowledged >= end for segment, end in mark)
@@ -203,7 +208,8 @@ class Journal:
             if self._orphans or self.closed:
                 return
             opened = 0
-            for writer in self.folder.orphans():
+            # Our own are locked, unless somebody removed the lock.
+            for writer in self.folder.orphans({writer.path for writer in self._writers}):
                 with self._lock:
                     self._writers.append(writer)  # before anything can go wrong, and for a child that is forked here
                 segments = tuple(writer.open_all())

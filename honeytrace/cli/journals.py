@@ -50,7 +50,7 @@ def _as_json(one: Destination) -> dict[str, Any]:
             for writer in one.writers
         ],
         "dead_letters": len(one.dead_letters),
-        "last_error": one.dead_letters[-1].reason if one.dead_letters else None,
+        "last_error": one.last_error[0] if one.last_error else None,
     }
 
 
@@ -71,10 +71,11 @@ def _described(one: Destination) -> list[str]:
     if damaged:
         lines.append("  " + _text.paint("damaged", "error", how) + f"       {plural(damaged, 'place')} cannot be read")
     if one.dead_letters:
-        last = one.dead_letters[-1]
         count = _text.count(len(one.dead_letters))
         lines.append("  " + _text.paint("dead letters", "error", how) + f"  {count}  {arrow} honeytrace dead-letters")
-        lines.append(f"  last error    {ago(last.time)}  {_text.visible(last.reason)}")
+    if one.last_error:
+        text, when = one.last_error
+        lines.append(f"  last error    {ago(when)}  {_text.visible(text)}")
     return lines
 
 

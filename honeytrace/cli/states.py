@@ -48,6 +48,13 @@ class Destination:
         return name_of(self.folder)
 
     @property
+    def last_error(self) -> tuple[str, float] | None:
+        """Why delivery fails, or why the latest record was refused; and when."""
+        refused = [(self.dead_letters[-1].reason, self.dead_letters[-1].time)] if self.dead_letters else []
+        failed = self.folder.last_error()
+        return max([*refused, *([failed] if failed else [])], key=lambda said: said[1], default=None)
+
+    @property
     def live(self) -> list[Waiting]:
         """What processes that live hold."""
         return [one for one in self.writers if one.alive]

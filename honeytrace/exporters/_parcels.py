@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from honeytrace._event import FIELDS, Event
+from honeytrace._event import FIELDS, Event, compact_json
 from honeytrace.exceptions import ExportError
 from honeytrace.exporters._merge import session_event, with_session, with_update
 
@@ -79,7 +79,7 @@ class Load:
         for update in updates:
             given = _fields(update)
             fields = with_update(fields, {name: given[name] for name in given if name not in _NOT_IN_SESSIONS})
-        return Parcel(id, orjson.dumps(fields), [*records, *updates])
+        return Parcel(id, compact_json(fields), [*records, *updates])
 
     def as_event(self, id: bytes) -> Parcel:
         """Write a session as the event it becomes, for POST /v1/events and /v1/events/batch."""
@@ -88,7 +88,7 @@ class Load:
         event = {"inputs": {}, **session_event(id.decode(), _joined(records))}
         for update in updates:
             event = with_update(event, _fields(update))
-        body = orjson.dumps({name: event[name] for name in FIELDS if name in event})
+        body = compact_json({name: event[name] for name in FIELDS if name in event})
         return Parcel(id, body, [*records, *updates])
 
     def sent(self, session: Parcel) -> list[Event]:
@@ -100,7 +100,7 @@ class Load:
             rest = _with(rest, {name: given[name] for name in _NOT_IN_SESSIONS if name in given})
         if not rest:
             return list(session.records)
-        self._left_over.append(Parcel(session.id, orjson.dumps(rest), updates))
+        self._left_over.append(Parcel(session.id, compact_json(rest), updates))
         return self._sessions[session.id]
 
     def events(self) -> list[Parcel]:
@@ -122,7 +122,7 @@ class Load:
         fields = _fields(event)
         for update in updates:
             fields = with_update(fields, _fields(update))
-        return Parcel(event.id, orjson.dumps(fields), [event, *updates])
+        return Parcel(event.id, compact_json(fields), [event, *updates])
 
     def _mergeable(self, id: bytes) -> list[Event]:
         return [] if id in self._unmergeable else self._updates.get(id, [])
@@ -164,7 +164,7 @@ def _joined_updates(updates: Sequence[Event]) -> bytes:
     joined: dict[str, Any] = {}
     for update in updates:
         joined = _with(joined, _fields(update))
-    return orjson.dumps(joined)
+    return compact_json(joined)
 
 
 def _with(update: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
