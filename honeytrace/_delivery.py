@@ -14,7 +14,7 @@ from time import monotonic
 
 from honeytrace._dead_letters import DeadLetters
 from honeytrace._diagnostics import Throttle, guard, logger
-from honeytrace._event import Event, expand
+from honeytrace._event import COMPOUND, Event, expand
 from honeytrace._journal import Batch, Journal
 from honeytrace.exceptions import ExportError
 from honeytrace.protocols import Exporter
@@ -181,7 +181,7 @@ class Delivery:
 def _travelling(batch: Batch) -> list[Event]:
     """Expand a batch into what goes on the wire."""
     try:
-        return [event for record in batch.records for event in expand(record)]
+        return [event for record in batch.records for event in (expand(record) if record[0] in COMPOUND else (record,))]
     except Exception as error:
         raise ExportError(f"cannot expand a record: {type(error).__name__}", permanent=True) from error
 

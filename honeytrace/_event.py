@@ -46,6 +46,7 @@ else:
     _Fields = namedtuple("_Fields", ("kind", "id", "body", "time_ns"))
 
 __all__ = [
+    "COMPOUND",
     "EVENT_TYPES",
     "FIELDS",
     "KINDS",
@@ -141,6 +142,10 @@ _END_FROM_ROOT = ("outputs", "end_time", "duration")
 def _error_of_session(fields: dict[str, Any]) -> dict[str, Any]:
     """What a session says of the error of its root: in the metadata, since it has no field for one (contract)."""
     return {"metadata": {"error": fields["error"]}} if "error" in fields else {}
+
+
+COMPOUND = frozenset({"root", "last"})
+"""The kinds that `expand` makes more than one record of."""
 
 
 def compact_json(fields: Mapping[str, Any]) -> bytes:

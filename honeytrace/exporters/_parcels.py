@@ -106,7 +106,8 @@ class Load:
     def events(self) -> list[Parcel]:
         """Write the events, with their updates in them."""
         if not self._updates:
-            return [Parcel(event.id, event.body, (event,)) for event in self._events]
+            new = tuple.__new__  # a third of the price of Parcel(...)
+            return [new(Parcel, (event.id, event.body, (event,))) for event in self._events]
         return [self._event(event) for event in self._events]
 
     def updates(self) -> list[Parcel]:
@@ -130,6 +131,9 @@ class Load:
 
 def cut(parcels: Sequence[Parcel], start: int, limit: int) -> list[Parcel]:
     """Take as many parcels as fit into so many bytes, at least one and at most a thousand."""
+    part = parcels[start : start + _MOST]
+    if sum([len(parcel[1]) + 1 for parcel in part]) <= limit:
+        return list(part)
     size, end = len(parcels[start].body), start + 1
     while end < min(len(parcels), start + _MOST):
         size += len(parcels[end].body) + 1

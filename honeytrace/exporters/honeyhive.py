@@ -179,7 +179,7 @@ class HoneyHiveExporter:
             "Accept-Encoding": "identity",
             "User-Agent": _user_agent(),
             # That of the oldest record: the same when the request is repeated.
-            "hh-client-timestamp": str(min(record.time_ns for parcel in parcels for record in parcel.records)),
+            "hh-client-timestamp": str(min([record.time_ns for parcel in parcels for record in parcel.records])),
         }
         url = f"{self._host}{route}{self._query}"
         deadline = min(trip.deadline, began + self._timeout)
@@ -230,8 +230,7 @@ class _Trip:
 
     def note_arrived(self, parcels: Iterable[Parcel]) -> None:
         """The records of these have arrived."""
-        for parcel in parcels:
-            self.arrived += parcel.records
+        self.arrived += [record for parcel in parcels for record in parcel.records]
 
 
 def _what_is_wrong(key: object) -> str | None:
