@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from honeytrace.exceptions import HoneytraceError
+from honeytrace.server.command import add_arguments
 
 __all__ = ["main"]
 
@@ -23,6 +24,7 @@ examples:
   honeytrace show 3f2a --full      one session by the beginning of its id, with all its data
   honeytrace show --json | jq .    the same for programs
   honeytrace tail                  watch programs as they run
+  honeytrace serve                 look at traces in the browser, and receive them over HTTP
   honeytrace status                what is not delivered yet, and why
   honeytrace flush                 deliver what programs that have ended left behind
   honeytrace push --all            send the sessions of the local store to HoneyHive
@@ -44,7 +46,8 @@ def main(argv: list[str] | None = None) -> int:
 
     module, _, function = arguments.run.partition(":")
     try:
-        code: int = getattr(import_module(f"honeytrace.cli.{module}"), function)(arguments)
+        package = "honeytrace" if "." in module else "honeytrace.cli"
+        code: int = getattr(import_module(f"{package}.{module}"), function)(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has left; Python flushes stdout once more at exit and would complain.
@@ -79,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_delivery(commands)
     _add_dead_letters(commands)
     _add_moving(commands)
+    serving = _command(commands, "serve", "server.command:run", "serve the store, and a page to look at it")
+    _takes_store(serving)
+    add_arguments(serving)
     doctor = _command(commands, "doctor", "doctor:doctor", "check the set-up and say what to do; 1 if something fails")
     _takes_store(doctor)
     _takes_journals(doctor)
@@ -159,7 +165,7 @@ def _add_moving(commands: Any) -> None:
 
 
 def _command(commands: Any, name: str, run: str, summary: str) -> argparse.ArgumentParser:
-    """Add a command; `run` is module:function."""
+    """Add a command; `run` is module:function, beside this file unless it has a dot."""
     description = f"{summary[:1].upper()}{summary[1:]}."
     parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=description)
     parser.set_defaults(run=run)
