@@ -139,6 +139,7 @@ class Flusher:
     def look_after_others(self) -> None:
         """Start at once if another process may have left something for this destination."""
         if self._journal.folder is not None and self._journal.folder.used():
+            self._next_look = 0.0
             self._rouse()
 
     def deliver_late(self, timeout: float) -> None:

@@ -153,7 +153,7 @@ class Tracer(RecordingTracer):
         if old_recorder is not None:
             old_recorder.submit = self._forward
         if old is not None:
-            old.stop(EXIT_SECONDS, chosen)
+            old.give_way(self._running, EXIT_SECONDS)
         return self
 
     if TYPE_CHECKING:

@@ -63,6 +63,10 @@ class _Pipeline:
         self.say_what_is_left(result.pending)
         return result
 
+    def leave(self, timeout: float | None) -> FlushResult:
+        """End without delivering: somebody else takes over what is left."""
+        return self.flusher.stop(0.0)
+
     def say_what_is_left(self, pending: int) -> None:
         """Log what becomes of events that are not delivered at the end."""
         if not pending:
@@ -106,12 +110,25 @@ class Pipelines:
         """Flush all under one deadline."""
         return _together([pipeline.flusher.flush for pipeline in self._all], timeout)
 
-    def stop(self, timeout: float | None, keep: Sequence[Exporter] = ()) -> FlushResult:
-        """Flush and end all under one deadline; exporters to `keep` are not closed."""
-        for pipeline in self._all:
-            if any(pipeline.exporter is exporter for exporter in keep):
-                pipeline.flusher.leave_open()
+    def stop(self, timeout: float | None) -> FlushResult:
+        """Flush and end all under one deadline."""
         return _together([pipeline.stop for pipeline in self._all], timeout)
+
+    def give_way(self, heirs: Pipelines | None, timeout: float) -> None:
+        """End in favour of others. What goes to the same destination is theirs at once, and nobody waits for it."""
+        theirs = () if heirs is None else heirs._all
+        ends: list[Callable[[float | None], FlushResult]] = []
+        for pipeline in self._all:
+            if any(pipeline.exporter is heir.exporter for heir in theirs):
+                pipeline.flusher.leave_open()
+            folder = pipeline.journal.folder
+            same = folder is not None and any(
+                heir.journal.folder is not None and heir.journal.folder.path == folder.path for heir in theirs
+            )
+            ends.append(pipeline.leave if same else pipeline.stop)
+        _together(ends, timeout)
+        for heir in theirs:
+            heir.flusher.look_after_others()
 
     def end_of_process(self, timeout: float) -> None:
         """Flush, and from here on deliver each record on the spot: other exit handlers may still be traced."""
