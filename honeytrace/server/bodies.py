@@ -1,0 +1,276 @@
+"""Request bodies: read with a bound on bytes and time, unpacked, decoded; answers: JSON, errors in the contract's form.
+
+Nothing is read of a body that says it is too large, and nobody can make the server hold more than `_ROOM` bytes of
+bodies at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+__all__ = ["MOST_BYTES", "Refused", "answer", "decode", "read", "refusal", "room_for"]
+
+MOST_BYTES = 5 * 1024 * 1024
+"""The contract's bound for a request body, packed or not."""
+
+MOST_LEVELS = 200
+"""How deep one event may be nested: far from what SQLite's and Python's JSON readers can take."""
+
+_PATIENCE = 30.0  # seconds for a whole body
+_ROOM = 96 * 1024 * 1024
+_IN_THREAD = 512 * 1024  # decoding more than this would hold up everybody else
+
+_CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    408: "REQUEST_TIMEOUT",
+    413: "PAYLOAD_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    500: "INTERNAL_ERROR",
+    503: "UNAVAILABLE",
+}
+_DIGITS = bytes(ord("0") if byte in b"0123456789" else ord(".") if byte in b"." else ord(" ") for byte in range(256))
+_BIG_NUMBER = b"0" * 19
+
+
+class Refused(Exception):
+    """A request that is answered with an error. `close`: the connection cannot be used any more."""
+
+    def __init__(self, status: int, message: str, *, retry_after: int | None = None, close: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = {"retry-after": str(retry_after)} if retry_after is not None else {}
+        if close:
+            self.headers["connection"] = "close"
+
+
+def refusal(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    """The contract's error body."""
+    body = {
+        "success": False,
+        "statusCode": status,
+        "message": message.encode("utf-8", "replace").decode(),
+        "errorCode": _CODES.get(status, "ERROR"),
+    }
+    return Response(orjson.dumps(body), status, headers, "application/json")
+
+
+def answer(content: Any) -> Response:
+    """A JSON answer; integers that orjson does not know take the standard library's way."""
+    try:
+        body = orjson.dumps(content)
+    except TypeError:
+        body = json.dumps(content, separators=(",", ":")).encode()
+    return Response(body, 200, None, "application/json")
+
+
+class _Room:
+    taken = 0
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Keep `size` bytes of the room for bodies while one of them is worked on."""
+    if _Room.taken + size > _ROOM:
+        raise Refused(503, "too many large requests at once, try again", retry_after=1, close=True)
+    _Room.taken += size
+    try:
+        yield
+    finally:
+        _Room.taken -= size
+
+
+def declared(request: Request) -> int | None:
+    """The Content-Length, if one was sent."""
+    given = request.headers.get("content-length")
+    return int(given) if given is not None and given.isdigit() else None
+
+
+async def read(request: Request) -> bytes:
+    """Read and unpack the body.
+
+    Raises:
+        Refused: it is too large, too slow, packed in an unknown way, or not said to be JSON.
+    """
+    _check_type(request)
+    size = declared(request)
+    if size is not None and size > MOST_BYTES:
+        raise _too_large()
+    chunks: list[bytes] = []
+    total = 0
+    try:
+        async with _Deadline(_PATIENCE):
+            async for chunk in request.stream():
+                total += len(chunk)
+                if total > MOST_BYTES:
+                    chunks.clear()  # closing on unread bytes would destroy the answer: read on for a while, unheard
+                if total > 4 * MOST_BYTES:
+                    break
+                if total <= MOST_BYTES:
+                    chunks.append(chunk)
+    except (asyncio.TimeoutError, TimeoutError):
+        raise Refused(408, f"the body did not arrive within {_PATIENCE:.0f} s", close=True) from None
+    except ClientDisconnect:
+        raise Refused(400, "the client left before the body was complete", close=True) from None
+    if total > MOST_BYTES:
+        raise _too_large()
+    body = b"".join(chunks)
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding in ("", "identity"):
+        return body
+    if coding == "gzip":
+        unpacked: bytes = await _in_thread_if(len(body) > 64 * 1024, _unpacked, body)
+        return unpacked
+    raise Refused(415, f"content-encoding: expected gzip or identity, got {coding[:40]!r}")
+
+
+async def decode(body: bytes) -> Any:
+    """Decode a JSON body, in a thread if it is large.
+
+    Raises:
+        Refused: it is no JSON in UTF-8.
+    """
+    return await _in_thread_if(len(body) > _IN_THREAD, _decoded, body)
+
+
+def too_deep(text: bytes, value: object) -> bool:
+    """Say whether an encoded value is nested deeper than `MOST_LEVELS`. Counting brackets settles nearly all."""
+    if text.count(b"{") + text.count(b"[") <= MOST_LEVELS:
+        return False
+    level: list[object] = [value]
+    for _ in range(MOST_LEVELS):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)  # type: ignore[attr-defined]
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _decoded(body: bytes) -> Any:
+    if _has_big_integer(body):
+        return _decoded_exactly(body)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise _no_json(error) from None
+
+
+def _has_big_integer(body: bytes) -> bool:
+    """Say whether there are so many digits in a row that they may be an integer beyond 64 bits, and no fraction."""
+    digits = body.translate(_DIGITS)
+    at = digits.find(_BIG_NUMBER)
+    while at >= 0:
+        if digits[at - 1 : at] != b".":
+            return True
+        while digits[at : at + 1] == b"0":
+            at += 1
+        at = digits.find(_BIG_NUMBER, at)
+    return False
+
+
+def _decoded_exactly(body: bytes) -> Any:
+    """Keep integers that orjson would round to floats."""
+    try:
+        orjson.loads(body)  # it refuses what the standard library lets pass: odd escapes, bombs, NaN
+        return json.loads(body, parse_float=_finite, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        raise _no_json(error) from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is no number that JSON can carry")
+    return number
+
+
+def _constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _no_json(error: Exception) -> Refused:
+    return Refused(400, f"the body is no JSON in UTF-8: {str(error)[:200]}")
+
+
+def _check_type(request: Request) -> None:
+    given = request.headers.get("content-type")
+    if given is None:
+        return
+    kind, _, parameters = given.partition(";")
+    kind = kind.strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise Refused(415, f"content-type: expected application/json, got {kind[:80]!r}")
+    charset = re.search(r"charset\s*=\s*\"?([\w.:-]+)", parameters, re.IGNORECASE)
+    if charset is not None and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise Refused(415, f"content-type: expected charset utf-8, got {charset[1][:40]!r}")
+
+
+def _unpacked(body: bytes) -> bytes:
+    parts: list[bytes] = []
+    total = 0
+    while True:
+        unpacker = zlib.decompressobj(31)
+        try:
+            part = unpacker.decompress(body, MOST_BYTES - total + 1)
+        except zlib.error as error:
+            raise Refused(400, f"the body is no gzip: {error}") from None
+        total += len(part)
+        if total > MOST_BYTES:
+            raise _too_large()
+        parts.append(part)
+        if not unpacker.eof:
+            raise Refused(400, "the body is no gzip: it ends too early")
+        body = unpacker.unused_data
+        if not body:
+            return b"".join(parts)
+
+
+def _too_large() -> Refused:
+    return Refused(413, f"the body is larger than {MOST_BYTES} bytes: split it", close=True)
+
+
+async def _in_thread_if(condition: bool, work: Callable[[bytes], Any], body: bytes) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(None, work, body) if condition else work(body)
+
+
+class _Deadline:
+    """Cancel what runs inside after some seconds, as asyncio.timeout does on newer Pythons."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._late = False
+
+    async def __aenter__(self) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def cancel() -> None:
+            self._late = True
+            task.cancel()
+
+        self._handle = loop.call_later(max(0.0, self._end - time.monotonic()), cancel)
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._handle.cancel()
+        if self._late and kind is asyncio.CancelledError:
+            raise asyncio.TimeoutError

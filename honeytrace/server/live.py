@@ -1,0 +1,139 @@
+"""What happens in the store, as it happens: one thread watches, indexes, and tells the pages that listen.
+
+The store is looked at after every commit of this server, and several times a second for the writes of others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator
+
+import orjson
+
+from honeytrace.exporters._store import StoreError
+from honeytrace.server import reading
+from honeytrace.server.index import Index, NotReady
+
+__all__ = ["Watcher"]
+
+_log = logging.getLogger("honeytrace.server")
+
+_POLL = 0.25
+_QUIET = 0.3  # seconds without a write after which words are indexed without a break
+_SHARE = 0.1  # of the time for words while there are writes, a stretch of them every _REST seconds at most
+_REST = 2.0
+_MOST_LAG = 50_000  # writes
+_HEARTBEAT = 15.0
+_MOST_LISTENERS = 100
+
+
+class Watcher:
+    """Keeps the index up to date and remembers who listens."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._listeners: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[bytes | None]]] = set()
+        self._thread = threading.Thread(target=self._run, name="honeytrace-index", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it, and all listening."""
+        self._stopped.set()
+        self._wake.set()
+        self._tell(None)
+        if self._thread.is_alive():
+            self._thread.join(30)
+
+    def hang_up(self) -> None:
+        """Let all listeners go, so that nobody waits for them."""
+        self._tell(None)
+
+    def wake(self) -> None:
+        """Say that something was written."""
+        self._wake.set()
+
+    async def listen(self) -> AsyncIterator[bytes]:
+        """Server-sent events: changes, and a comment now and then so that a dead connection is noticed."""
+        if len(self._listeners) >= _MOST_LISTENERS:
+            return
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(100)
+        listener = (asyncio.get_running_loop(), queue)
+        self._listeners.add(listener)
+        try:
+            yield b": listening\n\n"
+            while not self._stopped.is_set():
+                try:
+                    message = await asyncio.wait_for(queue.get(), _HEARTBEAT)
+                except (asyncio.TimeoutError, TimeoutError):
+                    message = b": still here\n\n"
+                if message is None:
+                    return
+                yield message
+        finally:
+            self._listeners.discard(listener)
+
+    def _run(self) -> None:
+        told, active, rested, took = None, 0.0, 0.0, 0.0
+        while not self._stopped.is_set():
+            self._wake.wait(_POLL)
+            self._wake.clear()
+            try:
+                newest = self._index.newest()
+                if told is None or told > newest:  # at the start, or another store is there
+                    told = newest
+                events, words = self._index.lag()
+                if events:
+                    active = time.monotonic()
+                    self._index.step()
+                    took = time.monotonic() - active
+                if told < self._index.cursor():
+                    told = self._tell_changes(told)
+                now = time.monotonic()
+                if words and (now - active > _QUIET or now > rested):
+                    self._index.step(deep=True)
+                    rested = time.monotonic() + max(_REST, (time.monotonic() - now) / _SHARE)
+                    self._wake.set()
+                elif events:
+                    # Writers come first; a question brings the index up to date by itself, if it is not far behind.
+                    self._stopped.wait(
+                        max(0.1, 0.0 if events > _MOST_LAG else 4 * took)
+                    )  # what is written meanwhile is cheaper to index together
+                    self._wake.set()
+                elif not words:
+                    self._index.look_for_deleted()
+            except (sqlite3.Error, OSError, StoreError, NotReady) as error:
+                if "no such table" not in str(error):
+                    _log.warning("cannot bring the index up to date: %s", error)
+                self._stopped.wait(1.0)
+        self._index.close()
+
+    def _tell_changes(self, since: int) -> int:
+        seq, sessions = reading.changed(self._index, since)
+        if sessions:
+            data = orjson.dumps({"seq": seq, "sessions": sessions}).decode()
+            self._tell(f"event: change\ndata: {data}\n\n".encode())
+        return seq
+
+    def _tell(self, message: bytes | None) -> None:
+        for loop, queue in list(self._listeners):
+            try:
+                loop.call_soon_threadsafe(_put, queue, message)
+            except RuntimeError:  # that loop is closed
+                pass
+
+
+def _put(queue: asyncio.Queue[bytes | None], message: bytes | None) -> None:
+    if message is None:
+        while not queue.empty():
+            queue.get_nowait()
+    if not queue.full():  # who cannot keep up is told later changes; the page asks for what it shows anyway
+        queue.put_nowait(message)

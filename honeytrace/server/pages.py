@@ -1,0 +1,123 @@
+"""The page and what it reads: GET /ui/api/..., the static files, and one document for all places of the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from honeytrace.server import reading
+from honeytrace.server.backend import Backend
+from honeytrace.server.bodies import Refused, answer
+from honeytrace.server.overview import overview
+from honeytrace.server.routes import uuid_in_path
+
+__all__ = ["routes"]
+
+_STATIC = Path(__file__).with_name("static")
+_PLACES = ("/", "/s/{session_id}", "/compare/{a}/{b}", "/overview")
+
+
+def routes(backend: Backend) -> list[BaseRoute]:
+    """All routes of the page."""
+    index = backend.index
+
+    async def ask(read: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            found = await backend.run(read, index, *arguments)
+        except ValueError as error:
+            raise Refused(400, str(error)) from None
+        return found
+
+    async def sessions(request: Request) -> Response:
+        return answer(await ask(reading.sessions, dict(request.query_params)))
+
+    async def session(request: Request) -> Response:
+        after = request.query_params.get("after_seq")
+        if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
+            raise Refused(400, f"after_seq: expected a whole number, got {after[:80]!r}")
+        found = await ask(reading.session, _id(request), None if after is None else int(after))
+        return _or_404(found, "session")
+
+    async def event(request: Request) -> Response:
+        return _or_404(await ask(reading.event, _id(request)), "event")
+
+    async def value(request: Request) -> Response:
+        try:
+            path = json.loads(request.query_params.get("path", ""))
+        except (ValueError, RecursionError):
+            path = None
+        if not isinstance(path, list):
+            raise Refused(400, 'path: expected a JSON array such as ["inputs", "text"]')
+        there, found = await ask(reading.value, _id(request), path)
+        return answer(found) if there else _or_404(None, "value")
+
+    async def download(request: Request) -> Response:
+        session_id = _id(request)
+        response = _or_404(await ask(reading.download, session_id), "session")
+        response.headers["content-disposition"] = f'attachment; filename="session-{session_id[:36]}.json"'
+        return response
+
+    async def live(request: Request) -> Response:
+        return StreamingResponse(backend.watcher.listen(), media_type="text/event-stream")
+
+    async def over_time(request: Request) -> Response:
+        return answer(await ask(overview, dict(request.query_params)))
+
+    async def facets(request: Request) -> Response:
+        return answer(await ask(reading.facets))
+
+    async def info(request: Request) -> Response:
+        return answer({"version": _version(), "store": str(backend.store), "key_needed": backend.key_needed})
+
+    async def page(request: Request) -> Response:
+        document = _STATIC / "index.html"
+        if not document.is_file():
+            raise HTTPException(404, "this installation has no page")
+        return FileResponse(document, media_type="text/html", headers={"cache-control": "no-cache"})
+
+    made = [
+        ("/ui/api/sessions", sessions),
+        ("/ui/api/sessions/{id}", session),
+        ("/ui/api/sessions/{id}/download", download),
+        ("/ui/api/events/{id}", event),
+        ("/ui/api/events/{id}/value", value),
+        ("/ui/api/live", live),
+        ("/ui/api/overview", over_time),
+        ("/ui/api/facets", facets),
+        ("/ui/api/info", info),
+        *((place, page) for place in _PLACES),
+    ]
+    return [
+        *(Route(path, endpoint, methods=["GET"]) for path, endpoint in made),
+        Mount("/static", StaticFiles(directory=_STATIC, check_dir=False)),
+    ]
+
+
+def _id(request: Request) -> str:
+    """Any id: direct writers may have used one that is no UUID."""
+    try:
+        return uuid_in_path(request, "id")
+    except Refused:
+        return str(request.path_params["id"])
+
+
+def _or_404(found: Any, what: str) -> Response:
+    if found is None:
+        raise Refused(404, f"there is no such {what}")
+    return answer(found)
+
+
+def _version() -> str:
+    try:
+        return version("honeytrace")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,174 @@
+"""The contract's routes: read a body, check it, hand it to the writer or ask the index, answer.
+
+Nothing is answered 200 before it is committed. Errors name the field and what was expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from honeytrace.server import contract, digesting, intake
+from honeytrace.server.backend import Backend
+from honeytrace.server.bodies import Refused, answer, declared, decode, read, room_for
+from honeytrace.server.contract import Shape
+from honeytrace.server.searching import Query, search, stored
+from honeytrace.server.writing import put_events, put_session, put_update
+
+__all__ = ["checked", "received", "routes", "session_answer", "store_batch", "uuid_in_path"]
+
+_HERE = {"org_id": "local", "workspace_id": "local", "project_id": "local"}
+"""What the contract wants to know of a session and a store on one machine does not have."""
+
+
+def routes(backend: Backend) -> list[Route]:
+    """All routes under /v1, and the document that describes them."""
+
+    async def create_event(request: Request) -> Response:
+        with room_for(declared(request) or 0):
+            event = checked(backend, contract.EVENT, await received(request))
+            rows = intake.rows([event], name="")
+            await backend.write(put_events(rows))
+        return answer({"event_id": rows[0].event_id, "success": True})
+
+    async def create_batch(request: Request) -> Response:
+        with room_for(declared(request) or 0):
+            batch = checked(backend, contract.BATCH, await received(request))
+            return answer(await store_batch(backend, batch))
+
+    async def create_session(request: Request) -> Response:
+        session = intake.with_own_id(checked(backend, contract.SESSION, await received(request)))
+        return session_answer(await backend.write(put_session(session)))
+
+    async def create_session_batch(request: Request) -> Response:
+        session_id = uuid_in_path(request, "session_id")
+        with room_for(declared(request) or 0):
+            batch = checked(backend, contract.SESSION_BATCH, await received(request))
+            await backend.write(put_events(intake.rows(batch["events"], session_id=session_id)))
+        return answer({"success": True})
+
+    async def update_event(request: Request) -> Response:
+        event_id = uuid_in_path(request, "event_id")
+        update = checked(backend, contract.UPDATE, await received(request))
+        await backend.write(put_update(event_id, update))
+        return answer({"success": True})
+
+    async def get_event(request: Request) -> Response:
+        event_id = uuid_in_path(request, "event_id")
+        body = await backend.run(_stored, backend, event_id)
+        if body is None:
+            raise Refused(404, f"event_id: there is no event {event_id}")
+        return answer({"event": orjson.Fragment(body)})
+
+    async def search_events(request: Request) -> Response:
+        body = checked(backend, contract.SEARCH, await received(request))
+        return await _page(backend, Query.of(body, since="start_time", until="end_time"))
+
+    async def export_events(request: Request) -> Response:
+        body = checked(backend, contract.EXPORT, await received(request))
+        return await _page(backend, Query.of(body, since="$gte", until="$lte"), body.get("projections"))
+
+    async def document(request: Request) -> Response:
+        return Response(contract.document, media_type="application/json")
+
+    made: list[tuple[str, str, Callable[[Request], Any]]] = [
+        ("POST", "/v1/events", create_event),
+        ("POST", "/v1/events/batch", create_batch),
+        ("POST", "/v1/events/search", search_events),
+        ("POST", "/v1/events/export", export_events),
+        ("POST", "/v1/sessions", create_session),
+        ("POST", "/v1/sessions/{session_id}/events/batch", create_session_batch),
+    ]
+    return [
+        *(Route(path, endpoint, methods=[method]) for method, path, endpoint in made),
+        Route("/v1/events/{event_id}", _by_method({"GET": get_event, "PUT": update_event}), methods=["GET", "PUT"]),
+        Route("/openapi.json", document, methods=["GET"]),
+    ]
+
+
+async def received(request: Request) -> Any:
+    """The decoded body of a request."""
+    return await decode(await read(request))
+
+
+def checked(backend: Backend, shape: Shape, body: Any, *, lenient: bool = False, name: str = "") -> dict[str, Any]:
+    """The body, if it fits the shape.
+
+    Raises:
+        Refused: it does not; the message says where.
+    """
+    found = contract.problems(shape, body, name=name, lenient=lenient or backend.lenient)
+    if found:
+        raise Refused(400, "; ".join(found))
+    fields: dict[str, Any] = body
+    return fields
+
+
+def uuid_in_path(request: Request, name: str) -> str:
+    """An id from the path, in lower case.
+
+    Raises:
+        Refused: it is no UUID.
+    """
+    given: str = request.path_params[name]
+    if not contract.is_uuid(given):
+        raise Refused(400, f"{name}: expected a UUID, got {given[:80]!r}")
+    return given.lower()
+
+
+async def store_batch(backend: Backend, batch: dict[str, Any]) -> dict[str, Any]:
+    """Store a checked batch, in one session of its own if it asks for that."""
+    properties = batch.get("session_properties") or {}
+    if not batch.get("single_session"):
+        rows = intake.rows(batch["events"])
+        if rows:
+            await backend.write(put_events(rows))
+        return {"event_ids": [row.event_id for row in rows], "success": True}
+    known = {name: properties[name] for name in contract.SESSION_PROPERTIES.fields if name in properties}
+    session = {**known, "session_id": intake.new_id()}
+    rows = intake.rows(batch["events"], session_id=session["session_id"])
+    starts = [row.start for row in rows if row.start is not None]
+    session.setdefault("start_time", min(starts, default=None))
+    session.setdefault("source", rows[0].source if rows else None)
+    start, store = put_session(intake.with_own_id(session)), put_events(rows)
+    await backend.write(lambda transaction: (start(transaction), store(transaction)))
+    return {"event_ids": [row.event_id for row in rows], "session_id": session["session_id"], "success": True}
+
+
+def session_answer(event: dict[str, Any]) -> Response:
+    """The stored session event, with what the contract demands in it."""
+    return answer({**_HERE, "parent_id": None, **event})
+
+
+async def _page(backend: Backend, query: Query, projections: list[str] | None = None) -> Response:
+    bodies, count = await backend.run(search, backend.index, query)
+    events: list[Any] = [orjson.Fragment(body) for body in bodies]
+    if projections:
+        events = [_projected(digesting.load(body, exactly=True), projections) for body in bodies]
+    return answer({"events": events, "count": count})
+
+
+def _projected(event: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """The wanted fields; a dotted one brings the whole object it is in."""
+    wanted = {name.partition(".")[0] for name in names}
+    return {name: value for name, value in event.items() if name in wanted}
+
+
+def _stored(backend: Backend, event_id: str) -> str | None:
+    return next(stored(backend.index, [event_id]), None)
+
+
+def _by_method(endpoints: dict[str, Callable[[Request], Any]]) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        if request.path_params["event_id"] in ("batch", "search", "export"):  # no ids, but routes of their own
+            raise HTTPException(405, headers={"allow": "POST"})
+        response: Response = await endpoints["GET" if request.method == "HEAD" else request.method](request)
+        return response
+
+    return endpoint
