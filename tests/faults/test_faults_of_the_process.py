@@ -232,7 +232,8 @@ def test_a_pool_of_multiprocessing_delivers_everything_once(server: FaultServer,
         server.url,
     )
     assert_exactly_once(server, program, expect=63)
-    assert_quiet(program)
+    # On a busy machine a worker may end before it has imported httpx: it says so, and the parent delivers.
+    assert_quiet(program, lines=1, processes=3)
 
 
 @pytest.mark.slow
