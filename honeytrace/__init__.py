@@ -14,6 +14,7 @@ Every finished call becomes one event and is delivered in the background. The ma
       opened by hand                      _tracer, _blocks; what is current: _context, propagation
     delivery, in the background           exporters ← _delivery, _flusher ← _journal ← _pipelines
     wired together by                     _lifecycle
+    client libraries                      integrations
     for people                            cli, _tree, exporters.console, exporters.local
     to extend                             protocols; to test with: testing; what is raised: exceptions
 """
@@ -27,6 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from honeytrace._flusher import FlushResult
     from honeytrace._pipelines import Stats
+    from honeytrace.integrations import instrument, uninstrument, wrap
     from honeytrace.propagation import ThreadPoolExecutor, propagate
     from honeytrace.redaction import Hash, Omit, Redact, Truncate
 
@@ -58,7 +60,10 @@ _ELSEWHERE = {
     "Stats": "honeytrace._pipelines",
     "ThreadPoolExecutor": "honeytrace.propagation",
     "Truncate": "honeytrace.redaction",
+    "instrument": "honeytrace.integrations",
     "propagate": "honeytrace.propagation",
+    "uninstrument": "honeytrace.integrations",
+    "wrap": "honeytrace.integrations",
 }
 """Names that are loaded when they are first used: importing and decorating is all that many programs do."""
 
@@ -101,6 +106,7 @@ __all__ = [
     "flush",
     "init",
     "inject",
+    "instrument",
     "log_event",
     "propagate",
     "session",
@@ -109,5 +115,7 @@ __all__ = [
     "stats",
     "suppress",
     "trace",
+    "uninstrument",
     "update_event",
+    "wrap",
 ]

@@ -17,7 +17,8 @@ __all__ = ["Books", "Tally", "tally"]
 class Tally:
     """What became of the records of one sort.
 
-    `dropped` is by reason: "full", refused by the journal; "damaged", lost with a file that somebody changed.
+    `dropped` is by reason: "full", refused by the journal; "damaged", lost with a file that somebody changed; "no dead
+    letter", refused by the destination for good while nothing could be written.
     """
 
     recorded: int
@@ -47,12 +48,18 @@ class _Counts(TypedDict):
     set_aside: int
 
 
-def tally(appended: int, delivered: int, dropped: dict[str, int], set_aside: int, damaged: int) -> _Counts:
-    """Count what is pending as what has not left: so the books close."""
+def tally(
+    appended: int, delivered: int, refused: Mapping[str, int], set_aside: int, lost: Mapping[str, int]
+) -> _Counts:
+    """Count what is pending as what has not left: so the books close.
+
+    What was `refused` never came in; what was `lost` did, and is dropped as well.
+    """
+    gone = {reason: count for reason, count in lost.items() if count}
     return _Counts(
-        recorded=appended + sum(dropped.values()),
+        recorded=appended + sum(refused.values()),
         delivered=delivered,
-        pending=appended - delivered - set_aside - damaged,
-        dropped={**dropped, "damaged": damaged} if damaged else dropped,
+        pending=appended - delivered - set_aside - sum(gone.values()),
+        dropped={**refused, **gone},
         set_aside=set_aside,
     )

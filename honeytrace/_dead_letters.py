@@ -23,6 +23,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
 __all__ = ["DeadLetter", "DeadLetters"]
 
 
@@ -83,7 +85,7 @@ class DeadLetters:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:
         while True:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
             try:
                 if fcntl is not None:
                     fcntl.flock(fd, fcntl.LOCK_EX)
@@ -92,8 +94,9 @@ class DeadLetters:
                     yield fd
                     return
             finally:
-                if fcntl is not None:  # said aloud: a child forked meanwhile has inherited the descriptor
-                    fcntl.flock(fd, fcntl.LOCK_UN)
+                with contextlib.suppress(OSError):
+                    if fcntl is not None:  # said aloud: a child forked meanwhile has inherited the descriptor
+                        fcntl.flock(fd, fcntl.LOCK_UN)
                 os.close(fd)
 
 

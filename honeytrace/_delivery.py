@@ -50,7 +50,7 @@ class Delivery:
         self._batch_bytes = batch_bytes
         self._batch_count = batch_count
         self._dead_letters = None if journal.folder is None else DeadLetters(journal.folder.dead_letters)
-        self._outages, self._losses = Throttle(60.0), Throttle(60.0)
+        self._outages, self._refusals, self._losses = Throttle(60.0), Throttle(60.0), Throttle(60.0)
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
@@ -63,7 +63,7 @@ class Delivery:
         self.set_aside: deque[tuple[Event, str]] = deque(maxlen=_SET_ASIDE_KEPT)
         self.last_error: str | None = None
         self.errors = 0
-        self._complained = True  # perhaps another process did, and is gone
+        self._word: str | None = ""  # None: all is well; another process may have left word, and be gone
         self.hurry()
 
     def hurry(self) -> None:
@@ -82,12 +82,17 @@ class Delivery:
             return False
         try:
             if not self.closed and not self._exporting:
-                batch = self._journal.take(self._batch_bytes, self._limit)
-                if batch.records:
+                batch = self._take()
+                if batch is not None and batch.records:
                     self._export(batch, deadline)
         finally:
             lock.release()
         return True
+
+    @property
+    def exporting(self) -> bool:
+        """Whether an export is under way, in whatever thread."""
+        return self._exporting
 
     def inside(self) -> bool:
         """Say whether this thread is in the middle of an export, so that waiting for it would never end."""
@@ -111,6 +116,15 @@ class Delivery:
             finally:
                 lock.release()
 
+    def _take(self) -> Batch | None:
+        try:
+            return self._journal.take(self._batch_bytes, self._limit)
+        except OSError as error:  # a disk that may do better the next time
+            self.last_error = f"cannot read the journal: {_describe(error)}"
+            self.errors += 1
+            self._note_outage(error, self.last_error)
+            return None
+
     def _export(self, batch: Batch, deadline: float) -> None:
         self._exporting = True
         try:
@@ -122,8 +136,7 @@ class Delivery:
                 raise
         else:
             self._journal.acknowledge(batch)
-            if self._complained:
-                self._leave_word(None)
+            self._leave_word(None)
             self.failures = 0
             self._limit = min(self._limit * 2, self._batch_count)
         finally:
@@ -140,21 +153,30 @@ class Delivery:
         with guard("reporting a failed export"):
             logger.debug("export of %d records to %s failed: %s", len(batch.records), name, text)
         if not (isinstance(error, ExportError) and error.permanent):
-            self.failures += 1
-            retry_after = error.retry_after if isinstance(error, ExportError) else None
-            self.not_before = monotonic() + backoff(self.failures, retry_after, self._jitter.random())
-            if self.failures == 1 and self._outages.due(monotonic()):
-                with guard("reporting a failed export"):
-                    logger.warning("cannot deliver to %s yet: %s (everything is kept, and tried again)", name, text)
-                self._leave_word(text)
+            self._note_outage(error, text)
         elif len(batch.records) > 1:
             self._limit = len(batch.records) // 2
         else:
             self._put_aside(batch, text)
 
+    def _note_outage(self, error: BaseException, text: str) -> None:
+        """Wait before the next attempt, and say why: once for an outage, and once more if somebody must act."""
+        self.failures += 1
+        retry_after = error.retry_after if isinstance(error, ExportError) else None
+        self.not_before = monotonic() + backoff(self.failures, retry_after, self._jitter.random())
+        lasting = isinstance(error, ExportError) and error.lasting
+        throttle = self._refusals if lasting else self._outages
+        if (lasting or self.failures == 1) and self._word != text and throttle.due(monotonic()):
+            with guard("reporting a failed export"):
+                name = self._exporter.name
+                logger.warning("cannot deliver to %s yet: %s (everything is kept, and tried again)", name, text)
+        self._leave_word(text)
+
     def _leave_word(self, text: str | None) -> None:
         """Let other processes know why delivery fails, or that it does not any more."""
-        self._complained = text is not None
+        if text == self._word:
+            return
+        self._word = text
         if self._journal.folder is not None:
             with suppress(OSError):  # a disk that is full has been reported by the journal
                 self._journal.folder.note_error(text)
@@ -163,18 +185,23 @@ class Delivery:
         """Take a record that was refused for good out of the journal, to where its owner can see it."""
         record = batch.records[0]
         self.set_aside.append((record, reason))
+        kept = True
         if self._dead_letters is not None:
-            with guard("keeping a dead letter"):
+            try:
                 self._dead_letters.add(record, reason)
-        self._journal.acknowledge(batch, set_aside=True)
+            except Exception as error:
+                kept, reason = False, f"{reason}; and no dead letter could be written: {_describe(error)}"
+        if kept:
+            self._journal.acknowledge(batch, set_aside=True)
+        else:  # it cannot stay where it is, ahead of all others
+            self._journal.give_up(batch, "no dead letter")
         with guard("reporting a record set aside"):
             if self._losses.due(monotonic()):
-                books = self._journal.books()
                 logger.warning(
                     "%s refused a record for good: %s (%d set aside so far; see honeytrace dead-letters)",
                     self._exporter.name,
                     reason,
-                    books.set_aside + books.others.set_aside,
+                    self._journal.refused_for_good(),
                 )
 
 

@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX, Lock, Thread, current_thread, main_thread
 from time import monotonic
 
+from honeytrace._books import Books
 from honeytrace._delivery import Delivery
 from honeytrace._diagnostics import failed, guard
 from honeytrace._event import Event
@@ -66,7 +67,8 @@ class Flusher:
     """Deliver one journal to one exporter. Every method may be called from any thread.
 
     `interval` is how many seconds an event waits at most for a batch to fill. `ticks` are called in the
-    background once per interval, from the first event on; with none registered, an idle thread never wakes.
+    background once per interval, from the first event on. With none registered an idle thread wakes every five seconds
+    to look for what other processes left behind, and not at all if the journal is in memory.
     """
 
     def __init__(
@@ -94,6 +96,11 @@ class Flusher:
     def last_error(self) -> str | None:
         """The latest failure of all, in words without secrets."""
         return self._delivery.last_error
+
+    @property
+    def why_not(self) -> str:
+        """Why not everything has been delivered, for people."""
+        return self.last_error or ("no answer yet" if self._delivery.exporting else "there was no time")
 
     @property
     def set_aside(self) -> list[tuple[Event, str]]:
@@ -143,12 +150,21 @@ class Flusher:
             self._rouse()
 
     def deliver_late(self, timeout: float) -> None:
-        """From here on deliver each record on the spot, for at most so many seconds: the thread may be gone."""
+        """From here on deliver each record on the spot: the thread may be gone.
+
+        For so many seconds in all; after that records are only kept.
+        """
+        left = timeout
 
         def deliver() -> None:
+            nonlocal left
             # Without it nothing can be imported any more, and what delivers is being taken apart: the record is kept.
-            if sys.meta_path is not None:
-                self.flush(timeout)
+            # So it is where a daemon thread may be stopped in the middle of delivering: it would come twice.
+            kept = self._journal.folder is not None and current_thread() is not main_thread()
+            if sys.meta_path is not None and left > 0 and not kept:
+                began = monotonic()
+                self.flush(left)
+                left -= monotonic() - began
             self._journal.tidy()
 
         self._journal.tidy()
@@ -210,8 +226,7 @@ class Flusher:
 
     def _flush(self, deadline: float) -> FlushResult:
         journal, delivery = self._journal, self._delivery
-        if not delivery.closed:
-            journal.adopt()
+        complete = delivery.closed or monotonic() >= deadline or journal.adopt(deadline)
         before, target, errors = journal.books(), journal.mark(), delivery.errors
         stuck = delivery.failures > 0
         while target and not delivery.closed:
@@ -222,13 +237,13 @@ class Flusher:
             if not journal.passed(target):
                 break
             # What dead processes left is taken over some folders at a time.
-            journal.adopt()
+            complete = journal.adopt(deadline)
             target = journal.mark_adopted()
         after = journal.books()
-        drained = journal.passed(target)
+        drained = complete and journal.passed(target)
         recent = delivery.errors > errors or (stuck and not drained)
         return FlushResult(
-            ok=drained and after.set_aside == before.set_aside,
+            ok=drained and _lost(after) == _lost(before),
             delivered=after.delivered - before.delivered,
             pending=after.pending,
             dropped=sum(after.dropped.values()),
@@ -330,6 +345,12 @@ class Flusher:
             delivery.attempt(min(monotonic() + self._export_timeout, self._stop_by), wait=True)
             for waiting in tuple(self._waiting):
                 waiting.news.put(None)
+
+
+def _lost(books: Books) -> int:
+    """How many records of any kind did not arrive and never will, of those that came in."""
+    kinds = (books, books.others)
+    return sum(one.set_aside + sum(one.dropped.values()) - one.dropped.get("full", 0) for one in kinds)
 
 
 def check_timeout(timeout: object) -> None:

@@ -168,6 +168,11 @@ class DestinationFolder:
         """How much all segments of all writers take."""
         return sum(size for writer in self.writers() for _, size in _segment_files(writer))
 
+    def bytes_left_behind(self) -> int:
+        """How much the segments of dead writers take. Looks at every lock."""
+        states = [WriterState(path) for path in self.writers()]
+        return sum(size for state in states if not state.alive for _, size in state.segments)
+
 
 class Writer:
     """A folder of segments that this process owns."""

@@ -12,10 +12,11 @@ returned.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from threading import RLock
+from threading import TIMEOUT_MAX, RLock
 from time import monotonic
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -69,6 +70,11 @@ _LEFT_BEHIND = 4
 _LOOK = 0.00025
 """Seconds between two looks at the file while records come: who cut it short would end the process with SIGBUS."""
 
+_DAMAGED = "damaged"
+
+_NO_FILE = 0.1
+"""Seconds before a file is tried again where none could be had."""
+
 _ADOPT = 16
 """After how many segments no more dead writers' folders are taken over at a time: each keeps a file open."""
 
@@ -90,15 +96,17 @@ class Journal:
         """Belongs to the flusher, like the size that `wake_from` is told."""
         self._wake_at = sys.maxsize
         self._max_bytes = max_bytes
-        self._throttle = Throttle(60.0)
+        self._throttle, self._damage = Throttle(60.0), Throttle(60.0)
         self._own: list[Segment]
         self._orphans: list[Segment]
+        self._found: list[Segment]
+        """Taken over, and not looked at yet."""
         self._segment: Segment
         self._writer: Writer | None
         self._held: tuple[Segment, int, bytes] | None
         """What was read of a segment and may hold more records: offset and bytes. The consumer's alone."""
         self._begin(0)
-        if not getattr(sys, "_is_gil_enabled", _yes)():
+        if sys.gettrace() is not None or not getattr(sys, "_is_gil_enabled", _yes)():
             self.append = self._append_locked  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
@@ -165,7 +173,11 @@ class Journal:
         return all(segment.acknowledged >= end for segment, end in mark)
 
     def take(self, max_bytes: int, max_count: int) -> Batch:
-        """Read the oldest records, at least one if there is any, without removing them. Our own come first."""
+        """Read the oldest records, at least one if there is any, without removing them. Our own come first.
+
+        Raises:
+            OSError: a file cannot be read, this time.
+        """
         while True:
             with self._lock:
                 waiting = (one for one in (*self._own, *self._orphans) if one.acknowledged < one.next)
@@ -175,8 +187,6 @@ class Journal:
                 return Batch(records=(), events=0, segment=segment, start=start, end=start)
             begin, data = self._data(segment, start)
             parsed = parse(data, start - begin, max_bytes=max_bytes, max_count=max(1, max_count))
-            if parsed.damaged:
-                warn_once(f"damaged {self.name}", "the journal of %s is damaged; what is whole is delivered", self.name)
             if parsed.records:
                 records = tuple(parsed.records)
                 events = len(records) - count_others(records)
@@ -200,31 +210,66 @@ class Journal:
         """
         self._settle(batch, self._set_aside if set_aside else self._delivered)
 
-    def adopt(self) -> None:
-        """Take over what dead processes left for this destination; it is delivered after our own."""
+    def give_up(self, batch: Batch, reason: str) -> None:
+        """Let go of a batch that can neither be delivered nor be set aside: it is dropped for this reason."""
+        self._settle(batch, self._lost.setdefault(reason, [0, 0]))
+
+    def adopt(self, deadline: float = math.inf) -> bool:
+        """Take over what dead processes left for this destination; it is delivered after our own.
+
+        Goes on until this `time.monotonic()`, and says whether there is nothing more to take over.
+        """
         if self.folder is None:
-            return
-        with self._adopting, guard("taking over what another process left"):
-            if self._orphans or self.closed:
-                return
+            return True
+        if not self._adopting.acquire(timeout=max(0.0, min(deadline - monotonic(), TIMEOUT_MAX))):
+            return False
+        try:
+            with guard("taking over what another process left"):
+                return self._adopt(self.folder, deadline)
+            return True
+        finally:
+            self._adopting.release()
+
+    def _adopt(self, folder: DestinationFolder, deadline: float) -> bool:
+        if self._orphans or self.closed:
+            return True
+        if not self._found:
             opened = 0
             # Our own are locked, unless somebody removed the lock.
-            for writer in self.folder.orphans({writer.path for writer in self._writers}):
+            for writer in folder.orphans({writer.path for writer in self._writers}):
                 with self._lock:
                     self._writers.append(writer)  # before anything can go wrong, and for a child that is forked here
-                segments = tuple(writer.open_all())
-                for segment in segments:
-                    take_stock(segment)
-                with self._lock:
-                    self._orphans += segments
-                    self._adopted += sum(segment.records - segment.others for segment in segments)
-                for segment in segments:
-                    self._let_go_if_done(segment)
+                segments = writer.open_all()
+                self._found += segments
                 if not segments:
                     self._close_writer(writer)
                 opened += len(segments)
                 if opened >= _ADOPT:
                     break
+        while self._found and monotonic() < deadline:
+            segment = self._found.pop(0)
+            try:
+                take_stock(segment)
+            except OSError as error:
+                warn_once(f"unread {segment.path}", "cannot read %s, left behind: %s", segment.path, error.strerror)
+                self._leave(segment)
+                continue
+            with self._lock:
+                self._orphans.append(segment)
+                self._adopted += segment.records - segment.others
+            self._let_go_if_done(segment)
+        return not self._found
+
+    def _leave(self, segment: Segment) -> None:
+        """Give up a segment that is another's, with its file."""
+        writer = next((one for one in self._writers if segment in one.segments), None)
+        if writer is not None:
+            writer.release(segment, remove=False)
+            self._close_writer(writer, if_empty=True)
+
+    def refused_for_good(self) -> int:
+        """How many records have been set aside, or could not even be that."""
+        return sum(self._set_aside) + sum(sum(lost) for reason, lost in self._lost.items() if reason != _DAMAGED)
 
     def note_dropped(self, reason: str, count: int = 1) -> None:
         """Enter events that a rule kept from being appended: recorded, and dropped for this reason."""
@@ -239,12 +284,12 @@ class Journal:
             records = self._retired[0] + sum(segment.records for segment in segments)
             others = self._retired[1] + sum(segment.others for segment in segments)
             delivered, set_aside = tuple(self._delivered), tuple(self._set_aside)
-            damaged = tuple(self._damaged)
+            lost = [{reason: pair[sort] for reason, pair in self._lost.items()} for sort in (0, 1)]
             dropped = self._dropped[0].copy(), self._dropped[1].copy()
             adopted = self._adopted
         return Books(
-            **tally(records - others, delivered[0], dropped[0], set_aside[0], damaged[0]),
-            others=Tally(**tally(others, delivered[1], dropped[1], set_aside[1], damaged[1])),
+            **tally(records - others, delivered[0], dropped[0], set_aside[0], lost[0]),
+            others=Tally(**tally(others, delivered[1], dropped[1], set_aside[1], lost[1])),
             adopted=adopted,
         )
 
@@ -256,11 +301,16 @@ class Journal:
             with guard("writing a journal to the disk"):
                 segment.sync()
 
-    def left_behind(self) -> str | None:
-        """Say where what is still waiting can be found after the end of the process; None if it is lost with it."""
-        if self.folder is None or not all(segment.in_file for segment, _ in self.mark()):
-            return None
-        return str(self.folder.path)
+    def left_behind(self) -> tuple[int, int]:
+        """Say how many events, and other records, have come in and not left. Stays true after `close`."""
+        books = self.books()
+        return books.pending + self._parted[0], books.others.pending + self._parted[1]
+
+    def in_memory(self) -> int:
+        """Say how many of them end with the process."""
+        with self._lock:
+            segments = [segment for segment in self._own if not segment.in_file]
+        return sum(segment.records - segment.settled for segment in segments)
 
     def tidy(self) -> None:
         """Remove the files if nothing waits in them. The next record makes new ones."""
@@ -292,10 +342,13 @@ class Journal:
             # Not those that another thread has let go of meanwhile: they are in the books already.
             left = [segment for segment in left if segment in self._own or segment in self._orphans]
             self._own = [segment for segment in self._own if segment not in left]
-            self._orphans = []
+            self._orphans, self._found = [], []
             for segment in left:
                 self._retired[0] += segment.settled
                 self._retired[1] += segment.settled_others
+                others = segment.others - segment.settled_others
+                self._parted[0] += segment.records - segment.settled - others
+                self._parted[1] += others
         for writer in writers:
             self._close_writer(writer)
 
@@ -310,6 +363,7 @@ class Journal:
         self._adopting = RLock()
         self._own = []
         self._orphans = []
+        self._found = []
         self._writers: list[Writer] = []
         self._writer = None
         self._segment = _sealed(written)
@@ -317,11 +371,14 @@ class Journal:
         self._held = None
         self.released = written
         # Pairs: events, session and update records.
+        self._parted = [0, 0]  # left to others by close()
         self._retired: list[int] = [0, 0]  # first all records, then those that are no events
         self._adopted = 0
+        self._said_damaged = 0
+        self._file_after = 0.0
         self._delivered = [0, 0]
         self._set_aside = [0, 0]
-        self._damaged = [0, 0]
+        self._lost: dict[str, list[int]] = {_DAMAGED: [0, 0]}
         self._dropped: tuple[dict[str, int], dict[str, int]] = ({}, {})
 
     # Making room
@@ -391,13 +448,17 @@ class Journal:
         if self.folder is None:
             return _in_memory(size)
         try:
+            if monotonic() < self._file_after:
+                raise OSError("not tried again yet")
             if self._writer is None or self._writer.gone():
                 self._writer = self.folder.new_writer()
                 self._writers.append(self._writer)
-            if self.folder.bytes_on_disk() + size > _LEFT_BEHIND * self._max_bytes:
-                raise OSError(f"more than {_LEFT_BEHIND * self._max_bytes} bytes were left behind")
+            most = _LEFT_BEHIND * self._max_bytes
+            if self.folder.bytes_on_disk() + size > most and self.folder.bytes_left_behind() + size > most:
+                raise OSError(f"dead processes left more than {most} bytes behind")
             return self._writer.add(size)
         except OSError as error:
+            self._file_after = max(self._file_after, monotonic() + _NO_FILE)
             with guard("reporting a journal in memory"):
                 warn_once(
                     f"memory {self.folder.path}",
@@ -450,6 +511,7 @@ class Journal:
             ledger[0] += batch.events
             ledger[1] += others
             self._set_limits()
+        self._report_damage()
         if self._held is not None and segment.acknowledged >= self._held[1] + len(self._held[2]):
             self._held = None
         if not self._let_go_if_done(segment):
@@ -467,8 +529,9 @@ class Journal:
             missing = segment.records - segment.settled
             missing_others = segment.others - segment.settled_others
             segment.settled, segment.settled_others = segment.records, segment.others
-            self._damaged[0] += missing - missing_others
-            self._damaged[1] += missing_others
+            damaged = self._lost[_DAMAGED]
+            damaged[0] += missing - missing_others
+            damaged[1] += missing_others
             if segment is self._segment:
                 return False
             # From here on nobody appends, not even a thread that saw it as the current one.
@@ -482,6 +545,7 @@ class Journal:
             self._retired[0] += segment.records
             self._retired[1] += segment.others
             writer = next((one for one in self._writers if segment in one.segments), None)
+        self._report_damage()
         with guard("removing a delivered journal"):
             if writer is None:
                 segment.release(remove=True)
@@ -489,6 +553,14 @@ class Journal:
                 writer.release(segment, remove=True)
                 self._close_writer(writer, if_empty=True)
         return True
+
+    def _report_damage(self) -> None:
+        """Say how much was lost, at once and then at most once a minute."""
+        lost = sum(self._lost[_DAMAGED])
+        if lost > self._said_damaged and self._damage.due(monotonic()):
+            self._said_damaged = lost
+            with guard("reporting a damaged journal"):
+                logger.warning("the journal of %s is damaged: %d records lost so far", self.name, lost)
 
     def _close_writer(self, writer: Writer, *, if_empty: bool = False) -> None:
         with self._lock:

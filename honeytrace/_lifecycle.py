@@ -91,6 +91,7 @@ class Tracer(RecordingTracer):
     ) -> Tracer:
         """Start recording. Does no network I/O; may be called again to change settings.
 
+        A later call takes over what waits for the same destination; what waits for another one is given 2.5 s.
         With a key events go to HoneyHive, or to the server at `server_url`; without one to the local store under
         ~/.honeytrace (HONEYTRACE_HOME). `exporters` chooses instead: objects of `honeytrace.protocols.Exporter` or the
         names "honeyhive", "local" and "console". `redact` is True (secrets are replaced), False, further names, or a
@@ -245,10 +246,14 @@ class Tracer(RecordingTracer):
         return self._pipelines().flush(timeout)
 
     async def aflush(self, timeout: float | None = 30.0) -> FlushResult:
-        """Flush without holding up the event loop."""
-        import asyncio  # costs as much as the rest of honeytrace; who awaits this has it already
+        """Flush without holding up the event loop.
 
-        return await asyncio.to_thread(self.flush, timeout)
+        Raises:
+            ConfigError: the timeout is not a number of seconds.
+        """
+        from honeytrace._pipelines import in_a_thread  # with asyncio, which costs as much as the rest of honeytrace
+
+        return await in_a_thread(lambda: self.flush(timeout))
 
     def shutdown(self, timeout: float = EXIT_SECONDS) -> FlushResult:
         """Flush and stop recording. Calling it again is harmless; `init()` starts anew.
@@ -274,8 +279,8 @@ class Tracer(RecordingTracer):
         return pipelines.stop(timeout)
 
     def stats(self) -> Stats:
-        """The books of all exporters since `init()`."""
-        return self._pipelines().stats()
+        """The books of all exporters since `init()`; after `shutdown()` those of its end."""
+        return (self._running or self._ended or self._pipelines()).stats()
 
     def _forward(self, kind: Kind, id: bytes, body: bytes, time_ns: int, /) -> None:
         """Stand in for delivery of a recorder that has been replaced: what is open finishes where events go now.

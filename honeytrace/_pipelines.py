@@ -6,6 +6,7 @@ Each exporter has a journal and a flusher of its own, so that one that is down h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
 from threading import Thread
@@ -21,10 +22,10 @@ from honeytrace._journal import Journal
 from honeytrace.exceptions import ConfigError
 from honeytrace.protocols import Exporter
 
-__all__ = ["Pipelines", "Stats", "open_exporters"]
+__all__ = ["Pipelines", "Stats", "in_a_thread", "open_exporters"]
 
 _LATE_SECONDS = 0.5
-"""How long a call may take that is traced when the end of the process has been flushed already."""
+"""How long all calls together may take that are traced when the end of the process has been flushed already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,24 +61,34 @@ class _Pipeline:
     def stop(self, timeout: float | None) -> FlushResult:
         """Flush, end, and say what is left for others."""
         result = self.flusher.stop(timeout)
-        self.say_what_is_left(result.pending)
+        self.say_what_is_left()
         return result
 
     def leave(self, timeout: float | None) -> FlushResult:
         """End without delivering: somebody else takes over what is left."""
         return self.flusher.stop(0.0)
 
-    def say_what_is_left(self, pending: int) -> None:
-        """Log what becomes of events that are not delivered at the end."""
-        if not pending:
+    def say_what_is_left(self) -> None:
+        """Log what becomes of records that are not delivered at the end."""
+        refused = self.journal.books().dropped.get("full", 0)
+        if refused > 1:
+            logger.warning("the journal of %s was full: %d events refused in all", self.exporter.name, refused)
+        events, others = self.journal.left_behind()
+        if not events and not others:
             return
-        where = self.journal.left_behind()
+        lost = self.journal.in_memory()
+        where = "" if self.journal.folder is None else str(self.journal.folder.path)
+        kept = f"kept in {where}, delivered by the next process or by: honeytrace flush"
+        fate = "they are lost" if lost == events + others else f"{kept} ({lost} of them are lost)" if lost else kept
         logger.warning(
-            "%d events are not delivered to %s (%s): %s",
-            pending,
+            "%d %s not delivered to %s (%s): %s",
+            events or others,
+            ("event is" if events == 1 else "events are")
+            if events
+            else ("update is" if others == 1 else "updates are"),
             self.exporter.name,
-            self.flusher.last_error or "there was no time",
-            f"kept in {where}, delivered by the next process or by: honeytrace flush" if where else "they are lost",
+            self.flusher.why_not,
+            fate,
         )
 
 
@@ -103,7 +114,7 @@ class Pipelines:
         """Take a record after the end: the next process delivers it, unless the journal is in memory."""
         for pipeline in self._all:
             pipeline.journal.append(kind, id, body, time_ns)
-            if pipeline.journal.left_behind() is None:
+            if pipeline.journal.in_memory():
                 warn_once("too late", "a span that was open at shutdown() ended after it: its event is lost")
 
     def flush(self, timeout: float | None) -> FlushResult:
@@ -132,10 +143,13 @@ class Pipelines:
 
     def end_of_process(self, timeout: float) -> None:
         """Flush, and from here on deliver each record on the spot: other exit handlers may still be traced."""
-        self.flush(timeout)
+        began = monotonic()
+        with suppress(KeyboardInterrupt):  # whoever is tired of waiting is told what is left, as everybody is
+            self.flush(timeout)
+        left = max(0.0, timeout - (monotonic() - began))
         for pipeline in self._all:
-            pipeline.say_what_is_left(pipeline.journal.books().pending)
-            pipeline.flusher.deliver_late(_LATE_SECONDS)
+            pipeline.say_what_is_left()
+            pipeline.flusher.deliver_late(min(left, _LATE_SECONDS))
 
     def reset_after_fork(self) -> None:
         """In a child process: start afresh; the parent delivers what it recorded."""
@@ -200,6 +214,33 @@ def _exporter(given: Exporter | str, settings: Settings) -> Exporter:
     if iscoroutinefunction(given.export):
         raise ConfigError(f"export() of exporter {given.name!r} must be a plain function, not a coroutine function")
     return given
+
+
+async def in_a_thread(call: Callable[[], FlushResult]) -> FlushResult:
+    """Await a call that waits, in a thread of its own: those of the event loop may all be busy."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[FlushResult] = loop.create_future()
+
+    def settle(result: FlushResult | None, error: Exception | None) -> None:
+        if outcome.done():  # nobody waits any more
+            return
+        if error is not None:
+            outcome.set_exception(error)
+        elif result is not None:
+            outcome.set_result(result)
+
+    def run() -> None:
+        try:
+            result, error = call(), None
+        except Exception as raised:
+            result, error = None, raised
+        with suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(settle, result, error)
+
+    Thread(target=run, name="honeytrace-aflush", daemon=True).start()
+    return await outcome
 
 
 def _together(calls: Sequence[Callable[[float | None], FlushResult]], timeout: float | None) -> FlushResult:

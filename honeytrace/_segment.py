@@ -30,7 +30,6 @@ import mmap
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
@@ -141,11 +140,15 @@ class Segment:
         return self.path is not None
 
     def read(self, start: int) -> bytes:
-        """Read from this offset to the end of what was written: less if the file is not what it was."""
+        """Read from this offset to the end of what was written: less if the file is not what it was.
+
+        Raises:
+            OSError: the disk does not give it back, this time.
+        """
         if self.path is None:
             return b"" if self.map is None else self.map[start : self.next]
         until, pieces = self.next, []
-        with self._fd_lock, suppress(OSError):  # what the disk does not give back is lost
+        with self._fd_lock:
             while self.sound() and start < until and (piece := os.pread(self.fd, until - start, start)):
                 pieces.append(piece)
                 start += len(piece)
@@ -298,7 +301,11 @@ def _delivered_up_to(head: bytes, size: int) -> int:
 
 
 def take_stock(segment: Segment) -> None:
-    """Count what another process left in a segment, and find its end."""
+    """Count what another process left in a segment, and find its end.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     parsed = parse(segment.read(segment.acknowledged))
     segment.next = segment.acknowledged + parsed.end
     segment.records = len(parsed.records) + parsed.damaged  # a damaged place counts as one event

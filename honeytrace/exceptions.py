@@ -31,13 +31,21 @@ class ExportError(HoneytraceError):
 
     `retry_after` is in seconds; None leaves the pace to the flusher's backoff. `permanent` says that trying
     the same batch again cannot help. `partly` says that some of it arrived, and that the exporter remembers which:
-    the same batch should be given to it again at once.
+    the same batch should be given to it again at once. `lasting` says that somebody must do something about it, such
+    as a key that is refused: it is said even where another failure has been said before.
     """
 
     def __init__(
-        self, message: str, *, retry_after: float | None = None, permanent: bool = False, partly: bool = False
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        permanent: bool = False,
+        partly: bool = False,
+        lasting: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.permanent = permanent
         self.partly = partly
+        self.lasting = lasting

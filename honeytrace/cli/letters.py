@@ -112,7 +112,7 @@ def _resent(courier: Courier, one: _Found, timeout: float | None) -> tuple[str, 
     progress = Progress(_text.visible(name_of(one.folder)), "record")
     try:
         queued = [letter for letter in one.letters if journal.append(*letter.event)]
-        on_disk = journal.left_behind() is not None
+        on_disk = not journal.in_memory()
         if on_disk:
             file.remove(queued)
         tidings = courier.deliver(

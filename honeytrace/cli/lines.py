@@ -6,6 +6,7 @@ Whatever `to_line` writes, `from_line` reads back as the same event.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,6 +60,9 @@ def from_line(line: bytes) -> Event:
     return Event("event", event["event_id"].encode(), body, time_ns)
 
 
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no number in JSON")
 
@@ -69,8 +73,8 @@ def _check(event: dict[str, Any]) -> None:
         raise ValueError(f"unknown field {unknown[0]!r}")
     for name in ("event_id", "session_id"):
         value = event.get(name)
-        if not isinstance(value, str) or not value or not value.isascii():
-            raise ValueError(f"{name} must be an id")
+        if not isinstance(value, str) or _UUID.fullmatch(value) is None:
+            raise ValueError(f"{name} must be a lower-case UUID")
     if event.get("event_type") not in EVENT_TYPES:
         raise ValueError(f"event_type must be one of {', '.join(EVENT_TYPES)}")
     if event["event_type"] != "session" and event.get("inputs") is None:
@@ -95,6 +99,8 @@ def to_records(events: list[dict[str, Any]]) -> list[Event]:
     for event in events:
         if "event_type" not in event:  # an update that waits for its event
             continue
+        if not all(_UUID.fullmatch(str(event.get(name))) for name in ("event_id", "session_id")):
+            continue  # the server would replace such an id (contract)
         fields = {name: event[name] for name in FIELDS if event.get(name) is not None}
         if fields["event_type"] == "session" and fields["event_id"] == fields.get("session_id"):
             sessions += _session_records(fields)

@@ -37,8 +37,9 @@ def key_refused(status: int, times: int) -> ExportError:
     """Say that a 401 or 403 came so many times in a row, and wait longer each time."""
     reason = "is not known" if status == 401 else "may not do this"
     return ExportError(
-        f"HTTP {status}: the API key {reason}; everything is kept until a key is accepted: check HH_API_KEY or api_key",
+        f"HTTP {status}: the API key {reason}: check HH_API_KEY or api_key",
         retry_after=min(_REFUSED_MAX, 2.0 ** min(times, 10)),
+        lasting=True,
     )
 
 
@@ -64,8 +65,11 @@ def stored_ids(answer: Answer) -> frozenset[str]:
 
 
 def _quoted(body: bytes, secret: str) -> str:
-    message = _object(body).get("message")
-    if not isinstance(message, str) or secret in message:
+    said = _object(body)
+    message = next((said[name] for name in ("message", "error", "detail") if said.get(name)), None)
+    if message is not None and not isinstance(message, str):
+        message = orjson.dumps(message).decode()
+    if message is None or secret in message:
         return ""
     return ": " + "".join(letter if letter.isprintable() else " " for letter in message[:_QUOTED])
 

@@ -47,13 +47,12 @@ class HoneyHiveExporter:
 
     `api_key` may be a callable, which is asked before every export: a key that changes. Proxies, certificates and the
     like come with `client`, which is not closed, or `transport`. `timeout` is what one request may take in all, in
-    seconds. A user name and password in `server_url` are not sent: the key takes their header.
+    seconds. `name` tells two of them apart. A user name and password in `server_url` are not sent: the key takes their
+    header.
 
     Raises:
         ConfigError: an argument cannot be right.
     """
-
-    name = "honeyhive"
 
     def __init__(
         self,
@@ -63,7 +62,11 @@ class HoneyHiveExporter:
         client: httpx.Client | None = None,
         transport: httpx.BaseTransport | None = None,
         timeout: float = 30.0,
+        name: str = "honeyhive",
     ) -> None:
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"name must be a text, not {name!r}")
+        self.name = name
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
             raise ConfigError(f"timeout must be a number of seconds above 0, not {timeout!r}")
         if client is not None and transport is not None:

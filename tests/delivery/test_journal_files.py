@@ -436,7 +436,7 @@ def test_late_records_are_kept_for_the_next_process(journals: Path) -> None:
         put(journal, b"tidied"); journal.tidy()
         journal.close()
         put(journal, b"late")
-        assert journal.left_behind() == str(journal.folder.path)
+        assert (journal.left_behind(), journal.in_memory()) == ((2, 0), 0)
         journal.close()
         put(journal, b"later")
         """,
@@ -567,7 +567,7 @@ def in_memory_all_the_same(journals: Path, preparation: str, noise: str) -> None
         journal = a_journal()
         for n in range(1000):
             assert put(journal, b"%d " % n + b"x" * 1000)
-        assert journal.left_behind() is None
+        assert journal.in_memory() == 1000
         assert_closed(journal.books())
         assert [int(body.split()[0]) for body in drain(journal)] == list(range(1000))
         assert_closed(journal.books())
@@ -614,8 +614,9 @@ def test_a_full_disk_means_memory_and_files_again_when_there_is_room(tmp_path: P
             for n in range(1500):
                 assert put(journal, b"%d " % n + b"x" * 1000)
             assert_closed(journal.books())
-            assert journal.left_behind() is None
+            assert journal.in_memory() > 0
             assert [int(body.split()[0]) for body in drain(journal)] == list(range(1500))
+            time.sleep(0.2)  # a disk that was full is not asked again at once
             for n in range(100):
                 assert put(journal, b"%d " % n + b"x" * 1000)
             assert len(list(journals.rglob("*.seg"))) > 0
