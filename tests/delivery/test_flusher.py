@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from delivery_fakes import Failing, Hanging, Recording, an_event, assert_closed
@@ -15,6 +16,7 @@ from honeytrace import _diagnostics
 from honeytrace._delivery import backoff
 from honeytrace._event import Event
 from honeytrace._flusher import Flusher
+from honeytrace._folders import DestinationFolder
 from honeytrace._journal import Journal
 from honeytrace.exceptions import ExportError
 
@@ -475,3 +477,43 @@ def test_ticks_run_once_per_interval_and_one_that_raises_stops_nothing() -> None
     assert min(gaps) > 0.045
     assert line.flusher.stop(2)
     _diagnostics.on_failure.clear()  # type: ignore[union-attr]
+
+
+def test_a_refused_key_is_said_though_another_failure_was_said_before(caplog: pytest.LogCaptureFixture) -> None:
+    refused = [ExportError("HTTP 401", lasting=True, retry_after=0.01)] * 1000
+    line = Line(Failing(ExportError("HTTP 503"), *refused), interval=0.01)
+    line.submit()
+    with caplog.at_level(logging.WARNING, "honeytrace"):
+        assert not line.flusher.flush(0.5)
+    said = [record.getMessage() for record in caplog.records]
+    assert [text.split(": ")[1].split(" (")[0] for text in said] == ["HTTP 503", "HTTP 401"]
+    line.exporter.errors.clear()
+    assert line.flusher.stop(5).ok
+
+
+def test_an_update_that_is_refused_for_good_makes_a_flush_not_ok() -> None:
+    line = Line(Failing(ExportError("HTTP 400", permanent=True)), interval=SLOW)
+    line.submit(an_event("update"))
+    assert not line.flusher.flush(5).ok
+    assert line.flusher.stop(5).ok
+
+
+def test_a_record_that_can_neither_be_delivered_nor_be_set_aside_is_dropped_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = DestinationFolder.of(tmp_path, "failing", "somewhere")
+    folder.make()
+    folder.dead_letters.mkdir()  # nothing can be written there
+    exporter = Failing(ExportError("HTTP 400", permanent=True))
+    journal = Journal("line", ROOMY, folder)
+    flusher = Flusher(journal, exporter, interval=SLOW)
+    journal.append(*an_event())
+    journal.append(*an_event())
+    with caplog.at_level(logging.WARNING, "honeytrace"):
+        exporter.errors *= 2  # the batch of both, then the first alone
+        flusher.flush(5)
+    books = journal.books()
+    assert (books.delivered, books.set_aside, dict(books.dropped)) == (1, 0, {"no dead letter": 1})
+    assert_closed(books)
+    assert any("no dead letter could be written" in record.getMessage() for record in caplog.records)
+    flusher.stop(5)

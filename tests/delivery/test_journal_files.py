@@ -755,3 +755,37 @@ def test_a_process_killed_at_any_moment_loses_no_record_whose_append_returned(jo
         assert numbers[0] <= (last + 2) // 50
         journal.close()
         assert files(journals) == []
+
+
+# A disk that fails, and one that is slow
+
+
+def test_a_file_that_cannot_be_read_when_it_is_taken_over_stays_for_another_time(journals: Path) -> None:
+    run("journal = a_journal()\nfor n in range(100): put(journal, b'%d' % n)\nos._exit(0)", journals)
+    journal = a_journal(journals)
+    pread, failing = os.pread, [OSError(5, "Input/output error")]
+
+    def unwilling(fd: int, size: int, offset: int) -> bytes:
+        if failing and offset:
+            raise failing.pop()
+        return pread(fd, size, offset)
+
+    os.pread = unwilling
+    try:
+        journal.adopt()
+    finally:
+        os.pread = pread
+    assert (journal.empty, len(files(journals))) == (True, 1)
+    journal.adopt()
+    assert len(drain(journal)) == 100
+    journal.close()
+
+
+def test_a_flush_that_has_no_time_takes_nothing_over_and_says_so_if_it_was_cut_short(journals: Path) -> None:
+    run("journal = a_journal()\nfor n in range(100): put(journal, b'%d' % n)\nos._exit(0)", journals)
+    journal = a_journal(journals)
+    assert not journal.adopt(time.monotonic() - 1)
+    assert journal.empty
+    assert journal.adopt()
+    assert len(drain(journal)) == 100
+    journal.close()

@@ -222,6 +222,42 @@ def test_the_process_ends_in_time_when_the_destination_hangs(run: Run, tracers: 
         assert f"1 event is not delivered to h{number} (no answer yet): they are lost" in done.stderr
 
 
+def test_calls_that_come_late_do_not_lengthen_the_end_of_the_process(run: Run) -> None:
+    began = time.monotonic()
+    run(
+        "import atexit\n"  # registered before honeytrace is imported, so it runs after honeytrace has flushed
+        + "atexit.register(lambda: [tracer.log_event('late') for _ in range(20)])\n"
+        + "# TRACED\n"
+        + HANGING
+        + "tracer = honeytrace.Tracer().init(exporters=[Hanging('h')])\n"
+        + "tracer.log_event('x')\n",
+        quiet=False,
+    )
+    assert time.monotonic() - began < 2.5 + 1.5  # the interpreter's own start included
+
+
+def test_aflush_keeps_its_deadline_while_all_threads_of_the_loop_are_busy(run: Run) -> None:
+    done = run(
+        """
+        # TRACED
+        import asyncio, time
+        from concurrent.futures import ThreadPoolExecutor
+
+        async def main():
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+            asyncio.get_running_loop().run_in_executor(None, time.sleep, 3)
+            work(1)
+            began = time.monotonic()
+            result = await honeytrace.aflush(2)
+            print(result.ok, time.monotonic() - began < 2.2)
+
+        honeytrace.init()
+        asyncio.run(main())
+        """
+    )
+    assert done.stdout == "True True\n"
+
+
 @needs_fork
 def test_parent_and_forked_child_each_store_their_own_events(run: Run) -> None:
     run("""
