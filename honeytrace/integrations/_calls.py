@@ -1,0 +1,204 @@
+"""One call of a client while it runs; when it has ended it is a model event.
+
+Invariant: a call is recorded once. Where the span that is current is a model event that has not been told of a call
+yet (a decorated function, a framework), the call is told to that one; otherwise it gets an event of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from time import perf_counter_ns
+
+import orjson
+
+from honeytrace._bookkeeping import finish_with, leave
+from honeytrace._diagnostics import failed, guard
+from honeytrace._doors import begin
+from honeytrace._lifecycle import default_tracer
+from honeytrace._span import Call, Extra, Plan, Recorder, add, live, submit_update
+from honeytrace._traceback import describe_error, format_traceback
+from honeytrace.integrations._operation import Operation, read, read_one
+from honeytrace.integrations._pricing import Cost, price
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Library", "ModelCall", "start"]
+
+_REDACTED = "[redacted]"
+_KEY = 8
+"""A key shorter than this is a stand-in, and its letters may be anywhere."""
+
+
+class Library:
+    """A client library: the name of its package and what instrument() was told about it."""
+
+    __slots__ = ("cost", "package")
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        self.cost: Cost | None = None
+
+
+class ModelCall:
+    """One call that is being recorded. `facts` collects metadata on the way."""
+
+    __slots__ = ("_call", "_id", "_key", "_recorder", "done", "facts", "library", "model", "operation", "provider",
+                 "started")  # fmt: skip
+
+    def __init__(
+        self, library: Library, operation: Operation, recorder: Recorder, provider: str, model: str | None, key: object
+    ) -> None:
+        self.library = library
+        self.operation = operation
+        self.provider = provider
+        self.model = model
+        self.facts: dict[str, Any] = {}
+        self.done = False
+        self.started = perf_counter_ns()
+        self._recorder = recorder
+        self._key = key if isinstance(key, str) and len(key) >= _KEY else None
+        self._call: Call | None = None
+        self._id: bytes | None = None
+
+    def open(self, event_name: str, request: Mapping[str, Any]) -> None:
+        """Begin the event, or find the one to tell."""
+        recorder, operation, package = self._recorder, self.operation, self.library.package
+        config: dict[str, Any] = {"model": self.model, "provider": self.provider}
+        secret = recorder.snapshotter.is_secret
+        for name, value in request.items():
+            if name not in operation.content:
+                config.setdefault(name, _REDACTED if secret(name) else value)
+        current = recorder.get()
+        around = None if current is None else live.get(current[1])
+        if current is not None and around is not None and _is_untold_model(around):
+            self._id = current[1]
+            add(recorder, current[1], {"config": {name: value for name, value in config.items() if value is not None}})
+            return
+        inputs = read(operation.inputs, request, package)
+        plan = _plan(event_name)
+        if plan.prepared_for is not recorder:
+            plan.prepare(recorder)
+        call = self._call = begin(plan, recorder, recorder.fields(inputs))
+        if call is not None:
+            self.started = call.start
+            if call.id is not None:
+                self._id = call.id
+                extra = live[call.id] = Extra(plan)
+                extra.fields["config"] = _encoded(recorder, config)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether there is an event at the end of it."""
+        return self._id is not None
+
+    def leave(self) -> None:
+        """The call has returned: what comes next is no part of it, even if its stream goes on."""
+        if self._call is not None:
+            leave(self._call)
+
+    def finish(self, answer: Any, error: BaseException | None = None, **facts: Any) -> None:
+        """End the event with an answer (None: there is none), an error, and further metadata. Only once."""
+        if self.done:
+            return
+        self.done = True
+        if self._id is None:
+            return
+        operation, package = self.operation, self.library.package
+        outputs: dict[str, Any] = {}
+        metadata = {**self.facts, **facts}
+        usage: Mapping[str, Any] = {}
+        problem = None
+        if answer is not None:
+            outputs = read(operation.outputs, answer, package)
+            usage = read_one("usage", operation.usage, answer, package) or {}
+            metadata = {**read(operation.metadata, answer, package), **usage, **metadata}
+            problem = read_one("error", operation.error, answer, package)
+        if error is None and "first_ns" in metadata:
+            metadata.update(_pace(metadata, usage))
+        metadata.pop("first_ns", None)
+        metadata.pop("last_ns", None)
+        with guard("finishing a model call"):
+            self._end(outputs, {name: value for name, value in metadata.items() if value is not None}, error, problem)
+        if usage and "cost" not in metadata and self.library.cost is not None:
+            price(self.library.cost, self.provider, self.model, dict(usage), self._recorder, self._id)
+
+    def _end(
+        self, outputs: dict[str, Any], metadata: dict[str, Any], error: BaseException | None, problem: str | None
+    ) -> None:
+        recorder, call, id = self._recorder, self._call, self._id
+        assert id is not None
+        if call is None:  # told to the event around it, which says itself how it ended
+            fields = {"metadata": metadata, "outputs": outputs} if outputs else {"metadata": metadata}
+            if not add(recorder, id, fields):
+                submit_update(recorder, id, fields)
+            return
+        if error is not None and self._key is not None:
+            text, traceback = describe_error(error), format_traceback(error)
+            if self._key in text or self._key in traceback:  # a server that repeats the key in its answer
+                problem, error = text.replace(self._key, _REDACTED), None
+                metadata["traceback"] = traceback.replace(self._key, _REDACTED)
+        if error is None and problem is not None:
+            add(recorder, id, {"error": problem})
+        given = _encoded(recorder, outputs) if outputs else None
+        finish_with(call, given, error=error, metadata=_encoded(recorder, metadata), left=True)
+
+
+def start(
+    library: Library,
+    operation: Operation,
+    request: Mapping[str, Any],
+    *,
+    event_name: str,
+    provider: Callable[[], str],
+    key: object = None,
+) -> ModelCall | None:
+    """Start recording a call; None if it is not to be recorded. `key` must not be in anything that is recorded."""
+    recorder = default_tracer.recorder
+    if recorder is None:
+        return None
+    current = recorder.get()
+    if current is not None and not current[2]:
+        return None
+    try:
+        model = request.get("model")
+        named = read_one("provider", lambda _: provider(), None, library.package) or library.package
+        call = ModelCall(library, operation, recorder, named, None if model is None else str(model), key)
+        call.open(event_name, request)
+        return call
+    except Exception as error:
+        failed("starting a model call", error)
+        return None
+
+
+def _is_untold_model(state: Plan | Extra) -> bool:
+    """Say whether this running span is a model event that no call has been told to."""
+    plan = state.plan if isinstance(state, Extra) else state
+    if plan.event_type != "model":
+        return False
+    return not (isinstance(state, Extra) and "provider" in state.fields.get("config", ()))
+
+
+@lru_cache(maxsize=256)
+def _plan(event_name: str) -> Plan:
+    return Plan(event_name, "model", {})
+
+
+def _encoded(recorder: Recorder, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Snapshot value by value; what comes back goes into the event as it is."""
+    snapshot, fragment = recorder.snapshot, orjson.Fragment
+    return {
+        name: value if type(value) in (bool, float) else fragment(snapshot(value))
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _pace(timing: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, float]:
+    """How fast a stream came after its first token."""
+    tokens, nanoseconds = usage.get("completion_tokens"), timing["last_ns"] - timing["first_ns"]
+    if not isinstance(tokens, (int, float)) or nanoseconds <= 0:
+        return {}
+    return {"tokens_per_second": round(tokens / (nanoseconds / 1e9), 3)}

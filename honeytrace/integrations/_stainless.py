@@ -1,0 +1,212 @@
+"""Clients made by Stainless (openai, anthropic, groq and others): every call goes through two methods.
+
+`request` of the client's base class is one call, retries and parsing included, whichever resource, helper or raw
+variant it came from; `_process_response` is where its HTTP answer arrives. A provider says which URLs are which
+operations; everything else here is the same for all of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
+
+from honeytrace._diagnostics import guard
+from honeytrace._lifecycle import default_tracer
+from honeytrace.integrations._calls import Library, ModelCall, start
+from honeytrace.integrations._operation import Operation, read_one
+from honeytrace.integrations._patching import Door, Target
+from honeytrace.integrations._streams import AsyncBody, AsyncFollowed, Body, Followed, StreamRecord
+from honeytrace.integrations._wire import mime_of, read_body
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Provider = Callable[[Any], str]
+
+__all__ = ["stainless"]
+
+_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id", "x-ms-request-id")
+
+
+class _Flight:
+    """A call between the client's `request` and the return of it."""
+
+    __slots__ = ("answer", "call", "client", "options", "record", "token")
+
+    def __init__(self, call: ModelCall, client: object, options: object) -> None:
+        self.call = call
+        self.client: object = client
+        self.options: object = options
+        self.answer: Any = None
+        self.record: StreamRecord | None = None
+        self.token: Token[_Flight | None] | None = None
+
+    def arrived(self, response: Any) -> None:
+        """Look at the HTTP answer: what the client parses is not at hand in all variants, this is."""
+        headers, package = response.headers, self.call.library.package
+        self.call.facts.update(_facts(headers, response.request.headers))
+        mime = mime_of(headers.get("content-type", ""))
+        if response.is_closed:
+            content = response.content
+            if content:
+                self.answer = read_one("the answer", lambda body: read_body(body, mime), content, package)
+            return
+        record = StreamRecord(self.call, mime, headers.get("content-encoding", ""))
+        proxy = AsyncBody if hasattr(response.stream, "__aiter__") else Body
+        response.stream = proxy(response.stream, record)
+        self.record = record
+
+    def land(self) -> None:
+        """`request` is about to return."""
+        token, self.token = self.token, None
+        if token is not None:
+            try:
+                _in_flight.reset(token)
+            except ValueError:  # another context: what is left there knows that it has landed
+                pass
+        self.client = self.options = None
+        self.call.leave()
+
+    def returned(self, result: Any) -> None:
+        """End the event, or let the stream do so."""
+        with guard("finishing a model call"):
+            self.land()
+            record = self.record
+            if record is None:
+                self.call.finish(self.answer)
+                return
+            iterator = getattr(result, "_iterator", None)
+            if iterator is not None:
+                result._iterator = (AsyncFollowed if hasattr(iterator, "__anext__") else Followed)(iterator, record)
+
+    def failed(self, error: BaseException | None) -> None:
+        """End the event with what the client raised, and with the answer if there was one."""
+        with guard("finishing a model call"):
+            self.land()
+            facts: dict[str, Any] = {"status_code": getattr(error, "status_code", None)}
+            response = getattr(error, "response", None)
+            request = getattr(response, "request", None) or getattr(error, "__dict__", {}).get("request")
+            facts.update(_facts(getattr(response, "headers", {}), getattr(request, "headers", {})))
+            if self.record is not None:
+                self.record.ended = True
+            self.call.finish(self.answer, error, **{name: value for name, value in facts.items() if value is not None})
+
+
+_in_flight: ContextVar[_Flight | None] = ContextVar("honeytrace_call", default=None)
+
+
+def _facts(headers: Any, sent: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for name in _REQUEST_IDS:
+        if headers.get(name):
+            facts["request_id"] = headers[name]
+            break
+    retries = sent.get("x-stainless-retry-count")
+    if retries is not None and retries.isdigit():
+        facts["retries"] = int(retries)
+    return facts
+
+
+def stainless(
+    library: Library, module: str, routes: Mapping[str, Operation], provider: Callable[[Any], str]
+) -> tuple[Target, ...]:
+    """Make the patches of a library: `routes` are the URLs that are calls of a model, `provider` names a client's."""
+
+    def take_off(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Flight | None:
+        """Start recording if this is a call of a model and not one that is being recorded already."""
+        with guard("starting a model call"):
+            options: Any = args[1] if len(args) > 1 else kwargs["options"]
+            operation = _route(routes, options)
+            around = _in_flight.get()
+            if operation is None or (around is not None and around.options is options):
+                return None
+            request = {**_mapping(options.json_data), **_mapping(getattr(options, "extra_json", None))}
+            call = start(
+                library,
+                operation,
+                request,
+                event_name=_event_name(operation, options),
+                provider=lambda: provider(client),
+                key=getattr(client, "api_key", None),
+            )
+            if call is None:
+                return None
+            flight = _Flight(call, client, options)
+            flight.token = _in_flight.set(flight)
+            return flight
+        return None
+
+    def request(wrapped: Any, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        flight = None if default_tracer.recorder is None else take_off(client, args, kwargs)
+        if flight is None:
+            return wrapped(*args, **kwargs)
+        try:
+            result = wrapped(*args, **kwargs)
+        except:
+            flight.failed(sys.exc_info()[1])
+            raise
+        flight.returned(result)
+        return result
+
+    async def awaited(wrapped: Any, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        flight = take_off(client, args, kwargs)
+        if flight is None:
+            return await wrapped(*args, **kwargs)
+        try:
+            result = await wrapped(*args, **kwargs)
+        except:
+            flight.failed(sys.exc_info()[1])
+            raise
+        flight.returned(result)
+        return result
+
+    def async_request(wrapped: Any, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if default_tracer.recorder is None:
+            return wrapped(*args, **kwargs)
+        return awaited(wrapped, client, args, kwargs)
+
+    doors: tuple[tuple[str, str, Door], ...] = (
+        ("SyncAPIClient", "request", request),
+        ("AsyncAPIClient", "request", async_request),
+        ("SyncAPIClient", "_process_response", _process_response),
+        ("AsyncAPIClient", "_process_response", _process_response),
+    )
+    return tuple(Target(module, owner, name, door) for owner, name, door in doors)
+
+
+def _process_response(wrapped: Any, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    flight = _in_flight.get()
+    if flight is not None and flight.client is client and flight.call.is_recorded:
+        with guard("reading an answer"):
+            if flight.record is None and flight.answer is None:
+                flight.arrived(kwargs["response"])
+    return wrapped(*args, **kwargs)
+
+
+def _route(routes: Mapping[str, Operation], options: Any) -> Operation | None:
+    if options.method.lower() != "post":
+        return None
+    url = str(options.url).partition("?")[0]
+    found = routes.get(url)
+    if found is None:
+        for path, operation in routes.items():
+            if url.endswith(path):
+                return operation
+    return found
+
+
+def _event_name(operation: Operation, options: Any) -> str:
+    """The name of the method that was called. Some versions say it in a header; else a parser gives it away."""
+    headers = options.headers
+    helper = headers.get("X-Stainless-Helper-Method") if isinstance(headers, Mapping) else None
+    if isinstance(helper, str) and len(helper) < 100:
+        return helper.removeprefix("beta.")
+    if operation.parsed_name is not None and callable(getattr(options, "post_parser", None)):
+        return operation.parsed_name
+    return operation.event_name
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

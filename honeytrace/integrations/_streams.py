@@ -1,0 +1,256 @@
+"""A streamed answer on its way to the program, and the one moment at which its event ends.
+
+The record listens in two places. The body of the HTTP answer says what arrives, when it is used up and when it is
+closed, whoever reads it and how. The client's own iterator, where there is one, says with which exception it failed.
+Both are proxies that keep the whole interface; the stream object itself is the client's own, untouched. The first end
+wins: exhausted, closed, broken off, or dropped and garbage collected.
+
+Nothing here is held by anything but the stream itself, so it lives exactly as long as the client lets it.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import AsyncIterator, Callable, Iterator
+from time import perf_counter_ns
+from weakref import WeakSet
+
+import orjson
+import wrapt
+
+from honeytrace._diagnostics import failed
+from honeytrace.integrations._calls import ModelCall
+from honeytrace.integrations._wire import Events, decoder, read_body
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    _Proxy = wrapt.ObjectProxy[Any]
+else:
+    _Proxy = wrapt.ObjectProxy
+
+__all__ = ["AsyncBody", "AsyncFollowed", "Body", "Followed", "StreamRecord"]
+
+_WAITING = 64_000
+"""So many bytes wait until they are read: a chunk for itself costs more than its share of many."""
+
+_KEPT = 8_000_000
+"""So many bytes of a stream are kept for the record; after that only events that count tokens are looked at."""
+
+_open: WeakSet[StreamRecord] = WeakSet()
+
+
+class StreamRecord:
+    """What is known of a stream so far."""
+
+    __slots__ = ("__weakref__", "_decode", "_events", "_join", "_kept", "_mime", "_size", "_total", "_waiting",
+                 "busy", "call", "chunks", "ended", "exhausted", "first", "gap", "last")  # fmt: skip
+
+    def __init__(self, call: ModelCall, mime: str, encoding: str) -> None:
+        self.call = call
+        self.busy = False
+        """Whether the client's iterator is at work: how that ends says more than the end of the body."""
+        self.ended = self.exhausted = False
+        self.first: int | None = None
+        self.last = self.gap = self.chunks = 0
+        self._mime = mime
+        self._decode: Callable[[bytes], bytes] = decoder(encoding)
+        self._events: Events | None = Events() if mime == "text/event-stream" else None
+        self._join = call.operation.join()
+        self._waiting: list[bytes] = []
+        self._kept: list[bytes] = []
+        self._size = self._total = 0
+        if not _open:
+            atexit.register(_end_all)
+        _open.add(self)
+
+    def receive(self, data: bytes) -> None:
+        """Take what has arrived. Never raises an Exception."""
+        try:
+            now = perf_counter_ns()
+            if self.last and now - self.last > self.gap:
+                self.gap = now - self.last
+            self.last = now
+            self._waiting.append(data)
+            self._size += len(data)
+            if self._size > _WAITING or self.first is None:
+                self._read()
+        except Exception as error:
+            failed("reading a stream", error)
+
+    def _read(self) -> None:
+        waiting, self._waiting, self._size = self._waiting, [], 0
+        if not waiting:
+            return
+        data = self._decode(b"".join(waiting))
+        if self._events is None:
+            self.first = self.first or self.last
+            if self._total < _KEPT:
+                self._kept.append(data)
+            self._total += len(data)
+            return
+        for event in self._events.feed(data):
+            self._total += len(event)
+            if self._total > _KEPT and b'"usage":{' not in event:
+                continue
+            if event.startswith(b"[DONE]"):
+                self.exhausted = True
+                continue
+            self.chunks += 1
+            try:
+                generated = self._join.add(orjson.loads(event))
+            except orjson.JSONDecodeError:  # the client will have something to say about it
+                continue
+            except Exception as error:
+                failed(f"reading a chunk of {self.call.library.package}", error)
+                continue
+            if generated and self.first is None:
+                self.first = self.last
+
+    def end(self, error: BaseException | None = None, outcome: str | None = None) -> None:
+        """End the event: with an error, or an outcome other than having come whole. Never raises an Exception."""
+        if self.ended:
+            return
+        self.ended = True
+        _open.discard(self)
+        answer: Any = None
+        facts: dict[str, Any] = {}
+        try:
+            self._read()
+        except Exception as problem:
+            failed("reading a stream", problem)
+        try:
+            if self._events is not None:
+                answer = self._join.result()
+                facts["chunks"] = self.chunks
+            elif self._kept:
+                answer = read_body(b"".join(self._kept), self._mime)
+            if self.first is not None:
+                facts["time_to_first_token_ms"] = round((self.first - self.call.started) / 1e6, 3)
+                facts.update(first_ns=self.first, last_ns=self.last)
+            if self.gap:
+                facts["longest_gap_ms"] = round(self.gap / 1e6, 3)
+        except Exception as problem:
+            failed("reading a stream", problem)
+        if outcome is not None and not self.exhausted:
+            facts["outcome"] = outcome
+        closed = isinstance(error, (GeneratorExit, StopIteration, StopAsyncIteration))
+        self.call.finish(answer, None if closed else error, **facts)
+
+    def body_ended(self, error: BaseException | None = None) -> None:
+        """Take note that the body ended or was closed. The client's iterator, while it is at work, says it better."""
+        if not self.busy:
+            self.end(error, "closed")
+
+    def __del__(self) -> None:
+        try:
+            self.end(outcome="abandoned")
+        except Exception:  # at the end of the interpreter anything may be missing
+            pass
+
+
+def _end_all() -> None:
+    """End what is still open when the process ends: nobody will read it any more."""
+    for record in list(_open):
+        record.end(outcome="abandoned")
+
+
+class _BodyProxy(_Proxy):
+    def __init__(self, wrapped: Any, record: StreamRecord) -> None:
+        super().__init__(wrapped)
+        self._self_record = record
+
+
+class Body(_BodyProxy):
+    """The body of an answer, as the HTTP client reads it."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        record = self._self_record
+        try:
+            for data in self.__wrapped__:
+                record.receive(data)
+                yield data
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            record.body_ended(error)
+            raise
+        record.exhausted = True
+
+    def close(self) -> None:
+        try:
+            self.__wrapped__.close()
+        finally:
+            self._self_record.body_ended()
+
+
+class AsyncBody(_BodyProxy):
+    """The same of an asynchronous client."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        record = self._self_record
+        try:
+            async for data in self.__wrapped__:
+                record.receive(data)
+                yield data
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            record.body_ended(error)
+            raise
+        record.exhausted = True
+
+    async def aclose(self) -> None:
+        try:
+            await self.__wrapped__.aclose()
+        finally:
+            self._self_record.body_ended()
+
+
+class Followed(_BodyProxy):
+    """A client's iterator over the parsed events, followed to its end."""
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        record = self._self_record
+        record.busy = True
+        try:
+            item = next(self.__wrapped__)
+        except StopIteration:
+            record.busy = False
+            record.exhausted = True
+            record.end()
+            raise
+        except BaseException as error:
+            record.busy = False
+            record.end(error, "closed")
+            raise
+        record.busy = False
+        return item
+
+
+class AsyncFollowed(_BodyProxy):
+    """The same of an asynchronous client."""
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        record = self._self_record
+        record.busy = True
+        try:
+            item = await self.__wrapped__.__anext__()
+        except StopAsyncIteration:
+            record.busy = False
+            record.exhausted = True
+            record.end()
+            raise
+        except BaseException as error:
+            record.busy = False
+            record.end(error, "closed")
+            raise
+        record.busy = False
+        return item

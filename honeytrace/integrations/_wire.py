@@ -1,0 +1,72 @@
+"""Answers as they travel: JSON bodies, server-sent events, and the encodings HTTP puts around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+
+import orjson
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Events", "decoder", "mime_of", "read_body"]
+
+
+class Events:
+    """Cuts a stream of server-sent events into the data of each."""
+
+    __slots__ = ("_data", "_rest")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take the next bytes, give the data of every event that is complete."""
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
+            if line.endswith(b"\r"):
+                line = line[:-1]
+            if line.startswith(b"data:"):
+                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+            elif not line and self._data:
+                event, self._data = b"\n".join(self._data), []
+                yield event
+
+
+def mime_of(content_type: str) -> str:
+    """The media type of a Content-Type header, without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def read_body(body: bytes, mime: str) -> Any:
+    """Read a whole body: JSON as what it says, anything else as {"mime", "body"}."""
+    if mime == "application/json" or mime.endswith("+json"):
+        return orjson.loads(body)
+    return {"mime": mime, "body": body.decode("utf-8", "replace") if mime.startswith("text/") else body}
+
+
+def decoder(encoding: str) -> Callable[[bytes], bytes]:
+    """Give what undoes a Content-Encoding piece by piece."""
+    name = encoding.strip().lower()
+    if name in ("gzip", "deflate", "x-gzip"):
+        import zlib
+
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress
+    # Clients ask for these two only where they have a package for it.
+    if name == "br":
+        try:
+            brotli: Any = import_module("brotli")
+        except ImportError:
+            brotli = import_module("brotlicffi")
+        decompressor = brotli.Decompressor()
+        return getattr(decompressor, "process", None) or decompressor.decompress  # type: ignore[no-any-return]
+    if name == "zstd":
+        zstandard: Any = import_module("zstandard")
+        return zstandard.ZstdDecompressor().decompressobj().decompress  # type: ignore[no-any-return]
+    if name in ("", "identity"):
+        return lambda data: data
+    raise ValueError(f"unknown content encoding {name!r}")
