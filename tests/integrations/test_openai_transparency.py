@@ -81,7 +81,15 @@ def _error(surface: Surface) -> Any:
     try:
         surface.chat("error-400")
     except openai.BadRequestError as error:
-        return [type(error), str(error), error.body, error.code, getattr(error, "request_id", None), error.__cause__, error.args]
+        return [
+            type(error),
+            str(error),
+            error.body,
+            error.code,
+            getattr(error, "request_id", None),
+            error.__cause__,
+            error.args,
+        ]
     return None
 
 
