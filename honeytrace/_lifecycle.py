@@ -279,8 +279,8 @@ class Tracer(RecordingTracer):
         return pipelines.stop(timeout)
 
     def stats(self) -> Stats:
-        """The books of all exporters since `init()`; after `shutdown()` those of its end."""
-        return (self._running or self._ended or self._pipelines()).stats()
+        """The books of all exporters since `init()`; what `shutdown()` returns has those of its end."""
+        return self._pipelines().stats()
 
     def _forward(self, kind: Kind, id: bytes, body: bytes, time_ns: int, /) -> None:
         """Stand in for delivery of a recorder that has been replaced: what is open finishes where events go now.
