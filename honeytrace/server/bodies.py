@@ -149,9 +149,9 @@ async def decode(body: bytes) -> Any:
     return await _in_thread_if(len(body) > _IN_THREAD, _decoded, body)
 
 
-def too_deep(text: bytes, value: object) -> bool:
+def too_deep(text: str, value: object) -> bool:
     """Say whether an encoded value is nested deeper than `MOST_LEVELS`. Counting brackets settles nearly all."""
-    if text.count(b"{") + text.count(b"[") <= MOST_LEVELS:
+    if text.count("{") + text.count("[") <= MOST_LEVELS:
         return False
     level: list[object] = [value]
     for _ in range(MOST_LEVELS):

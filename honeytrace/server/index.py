@@ -17,50 +17,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from honeytrace.exporters._store import check_version, identity
-from honeytrace.server import digesting
-from honeytrace.server.digesting import Digest
+from honeytrace.exporters._store import identity
+from honeytrace.server.digesting import Digest, add_events, sum_up
+from honeytrace.server.facts import add_words
+from honeytrace.server.index_file import FORMAT, make_tables, name_of, open_index, open_store, remember
 
 __all__ = ["Index", "NotReady", "TooSlow"]
 
 _log = logging.getLogger("honeytrace.server")
-
-_FORMAT = "1"
-_SCHEMA = (
-    "CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
-    "CREATE TABLE words (no INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
-    """
-    CREATE TABLE sessions (
-        no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
-        name TEXT, source TEXT, user TEXT, own_start REAL, own_end REAL, own_duration REAL,
-        own_error INTEGER NOT NULL DEFAULT 0, own_tokens INTEGER, own_cost REAL,
-        events INTEGER NOT NULL DEFAULT 0, errors INTEGER NOT NULL DEFAULT 0, tokens INTEGER NOT NULL DEFAULT 0,
-        cost REAL, first REAL, last REAL, start REAL AS (coalesce(own_start, first, 0)))
-    """,
-    "CREATE INDEX sessions_by_start ON sessions (start, no)",
-    """
-    CREATE TABLE events (
-        seq INTEGER PRIMARY KEY, id NOT NULL UNIQUE, session INTEGER NOT NULL, own INTEGER NOT NULL,
-        type INTEGER, name INTEGER, source INTEGER, user INTEGER, model INTEGER,
-        start REAL NOT NULL, end REAL, duration REAL, error INTEGER NOT NULL, tokens INTEGER, cost REAL)
-    """,
-    "CREATE INDEX events_by_start ON events (start)",
-    "CREATE INDEX events_by_session ON events (session, start)",
-    "CREATE INDEX events_by_type ON events (type, start)",
-    "CREATE INDEX events_by_name ON events (name, start)",
-    "CREATE INDEX events_by_source ON events (source, start)",
-    "CREATE INDEX events_by_model ON events (model, start) WHERE model IS NOT NULL",
-    "CREATE INDEX events_by_user ON events (user, start) WHERE user IS NOT NULL",
-    "CREATE INDEX events_with_error ON events (error, start) WHERE error <> 0",
-    """
-    CREATE TABLE facts (path INTEGER NOT NULL, value NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (path, value, seq))
-    WITHOUT ROWID
-    """,
-    "CREATE TABLE partial (seq INTEGER PRIMARY KEY)",
-    "CREATE VIRTUAL TABLE text USING fts5 (words, content = '', tokenize = 'unicode61')",
-    "INSERT INTO text (text, rank) VALUES ('hashsize', 8388608)",
-)
-_TABLES = ("state", "words", "sessions", "events", "facts", "partial", "text")
 
 _CHUNK_ROWS = 5000
 _DEEP_ROWS = 2000  # takes a fifth of a second, and whoever wants the newest events waits for it
@@ -216,9 +180,9 @@ class Index:
                     if seen != seq:
                         gone.append((seq, session))
                 connection.executemany("DELETE FROM events WHERE seq = ?", [(seq,) for seq, _ in gone])
-                _remember(connection, "stale", 1)
-                _remember(connection, "dropped", time.time_ns())
-                digesting.sum_up(connection, {session for _, session in gone})
+                remember(connection, "stale", 1)
+                remember(connection, "dropped", time.time_ns())
+                sum_up(connection, {session for _, session in gone})
                 connection.execute(
                     "DELETE FROM sessions WHERE NOT EXISTS (SELECT 1 FROM events WHERE session = sessions.no)"
                 )
@@ -242,16 +206,16 @@ class Index:
         connection.execute("BEGIN IMMEDIATE")
         try:
             if not self._fits():
-                self._make(connection)
+                make_tables(connection, self.store)
             done, deeply = self.cursor(), self.cursor(deep=True)
             rows = self._read(done)
             if rows:
-                digesting.add_events(connection, [Digest.of(*row) for row in rows])
-                _remember(connection, "events", rows[-1][0])
-                _remember(connection, "last_id", rows[-1][1])
+                add_events(connection, [Digest.of(*row) for row in rows])
+                remember(connection, "events", rows[-1][0])
+                remember(connection, "last_id", rows[-1][1])
             elif deep and (rows := self._read(deeply, done, _DEEP_ROWS)):
-                digesting.add_words(connection, rows)
-                _remember(connection, "deep", rows[-1][0])
+                add_words(connection, rows)
+                remember(connection, "deep", rows[-1][0])
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:
@@ -275,20 +239,12 @@ class Index:
     def _fits(self) -> bool:
         """Say whether the index is of this store, and the store still what it was."""
         state = dict(self._connection().execute("SELECT key, value FROM state").fetchall())
-        if state.get("format") != _FORMAT or state.get("store") != _name(self.store):
+        if state.get("format") != FORMAT or state.get("store") != name_of(self.store):
             return False
         done = state.get("events", 0)
         (newest,) = self.bodies().execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
         row = self.bodies().execute("SELECT event_id FROM events WHERE seq = ?", (done,)).fetchone()
         return done <= newest and (row is None or row[0] == state.get("last_id"))
-
-    def _make(self, connection: sqlite3.Connection) -> None:
-        for table in _TABLES:
-            connection.execute(f"DROP TABLE IF EXISTS {table}")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        for key, value in (("format", _FORMAT), ("store", _name(self.store)), ("events", 0), ("deep", 0)):
-            _remember(connection, key, value)
 
     def _connection(self) -> sqlite3.Connection:
         return self._opened("index", self.path)
@@ -301,7 +257,7 @@ class Index:
             return connection
         if opened is not None:
             opened[0].close()
-        connection = _open_store(path) if name == "store" else _open_index(path)
+        connection = open_store(path) if name == "store" else open_index(path)
         setattr(self._local, name, (connection, identity(path)))
         return connection
 
@@ -310,33 +266,3 @@ class Index:
         if opened is not None:
             opened[0].close()
             self._local.index = None
-
-
-def _open_store(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path.absolute().as_uri() + "?mode=rw", uri=True, timeout=5, isolation_level=None, check_same_thread=False
-    )
-    connection.execute("PRAGMA query_only = 1")
-    connection.execute("PRAGMA mmap_size = 268435456")
-    check_version(connection, path)
-    return connection
-
-
-def _open_index(path: Path) -> sqlite3.Connection:
-    path.touch(mode=0o600)
-    connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = OFF")  # what a power cut spoils is rebuilt
-    connection.execute("PRAGMA cache_size = -65536")
-    connection.execute("PRAGMA mmap_size = 1073741824")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value) WITHOUT ROWID")
-    return connection
-
-
-def _remember(connection: sqlite3.Connection, key: str, value: object) -> None:
-    connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, value))
-
-
-def _name(path: Path) -> str:
-    return ":".join(str(part) for part in identity(path) or ())

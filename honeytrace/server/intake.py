@@ -17,6 +17,7 @@ from honeytrace.server.bodies import MOST_LEVELS, Refused, too_deep
 
 __all__ = ["Row", "encode", "new_id", "rows", "session_of", "with_own_id"]
 
+_LINE_END = orjson.Fragment(b"\n")
 _IDS = ("event_id", "session_id", "parent_id")
 
 
@@ -42,17 +43,15 @@ def rows(events: list[dict[str, Any]], *, session_id: str | None = None, name: s
     Raises:
         Refused: an event is nested too deep.
     """
-    made = []
-    for index, event in enumerate(events):
+    for event in events:
         _complete(event, session_id)
-        text = _bytes(event)
+    made = []
+    for index, (event, text) in enumerate(zip(events, _texts(events), strict=True)):
         if too_deep(text, event):
             where = f"{name}[{index}]" if name else "the event"
             raise Refused(400, f"{where}: expected at most {MOST_LEVELS} nested levels")
         start = event.get("start_time")
-        made.append(
-            Row(event["event_id"], event["session_id"], text.decode(), event["event_name"], event["source"], start)
-        )
+        made.append(Row(event["event_id"], event["session_id"], text, event["event_name"], event["source"], start))
     return made
 
 
@@ -84,10 +83,10 @@ def encode(fields: dict[str, Any]) -> str:
     Raises:
         Refused: it is nested too deep.
     """
-    text = _bytes(fields)
+    text = _bytes(fields).decode()
     if too_deep(text, fields):
         raise Refused(400, f"expected at most {MOST_LEVELS} nested levels")
-    return text.decode()
+    return text
 
 
 def _complete(event: dict[str, Any], session_id: str | None) -> None:
@@ -107,6 +106,16 @@ def _complete(event: dict[str, Any], session_id: str | None) -> None:
         event.setdefault("parent_id", event["session_id"])
     event.setdefault("event_name", "unknown")
     event.setdefault("source", "unknown")
+
+
+def _texts(events: list[dict[str, Any]]) -> list[str]:
+    """Encode all events at once: half the cost. What orjson writes has no line ends, so these tell the events apart."""
+    parts: list[Any] = [_LINE_END] * (2 * len(events))
+    parts[::2] = events
+    try:
+        return orjson.dumps(parts)[1:-3].decode().split(",\n,") if events else []
+    except TypeError:
+        return [_bytes(event).decode() for event in events]
 
 
 def _bytes(fields: dict[str, Any]) -> bytes:

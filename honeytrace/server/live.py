@@ -16,7 +16,7 @@ import orjson
 
 from honeytrace.exporters._store import StoreError
 from honeytrace.server import reading
-from honeytrace.server.index import Index, NotReady
+from honeytrace.server.index import Index, NotReady, TooSlow
 
 __all__ = ["Watcher"]
 
@@ -24,9 +24,9 @@ _log = logging.getLogger("honeytrace.server")
 
 _POLL = 0.25
 _QUIET = 0.3  # seconds without a write after which words are indexed without a break
-_SHARE = 0.1  # of the time for words while there are writes, a stretch of them every _REST seconds at most
-_REST = 2.0
-_MOST_LAG = 50_000  # writes
+_SHARE = 0.1  # of the time, for events and for words each, while there are writes: writers come first
+_REST = 2.0  # seconds between two stretches of words, at least
+_MOST_LAG = 100_000  # writes: a question brings in as many in a few seconds
 _HEARTBEAT = 15.0
 _MOST_LISTENERS = 100
 
@@ -83,6 +83,7 @@ class Watcher:
 
     def _run(self) -> None:
         told, active, rested, took = None, 0.0, 0.0, 0.0
+        seen, written = 0, 0.0
         while not self._stopped.is_set():
             self._wake.wait(_POLL)
             self._wake.clear()
@@ -90,6 +91,8 @@ class Watcher:
                 newest = self._index.newest()
                 if told is None or told > newest:  # at the start, or another store is there
                     told = newest
+                if newest != seen:
+                    seen, written = newest, time.monotonic()
                 events, words = self._index.lag()
                 if events:
                     active = time.monotonic()
@@ -103,15 +106,16 @@ class Watcher:
                     rested = time.monotonic() + max(_REST, (time.monotonic() - now) / _SHARE)
                     self._wake.set()
                 elif events:
-                    # Writers come first; a question brings the index up to date by itself, if it is not far behind.
-                    self._stopped.wait(
-                        max(0.1, 0.0 if events > _MOST_LAG else 4 * took)
-                    )  # what is written meanwhile is cheaper to index together
+                    # A question brings the index up to date by itself, and what is written meanwhile is cheaper
+                    # to index together.
+                    if active - written < _QUIET:
+                        rest = took if events > _MOST_LAG else took / _SHARE
+                        self._stopped.wait(max(0.1, min(_REST, rest)))
                     self._wake.set()
                 elif not words:
                     self._index.look_for_deleted()
-            except (sqlite3.Error, OSError, StoreError, NotReady) as error:
-                if "no such table" not in str(error):
+            except (sqlite3.Error, OSError, StoreError, NotReady, TooSlow) as error:
+                if "no such table" not in str(error) and not self._stopped.is_set():
                     _log.warning("cannot bring the index up to date: %s", error)
                 self._stopped.wait(1.0)
         self._index.close()

@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from honeytrace.server import reading
+from honeytrace.server import listing, reading
 from honeytrace.server.backend import Backend
 from honeytrace.server.bodies import Refused, answer
 from honeytrace.server.overview import overview
@@ -38,7 +38,7 @@ def routes(backend: Backend) -> list[BaseRoute]:
         return found
 
     async def sessions(request: Request) -> Response:
-        return answer(await ask(reading.sessions, dict(request.query_params)))
+        return answer(await ask(listing.sessions, dict(request.query_params)))
 
     async def session(request: Request) -> Response:
         after = request.query_params.get("after_seq")

@@ -14,11 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from honeytrace.server import contract, digesting, intake
+from honeytrace.server import contract, fields, intake
 from honeytrace.server.backend import Backend
 from honeytrace.server.bodies import Refused, answer, declared, decode, read, room_for
 from honeytrace.server.contract import Shape
-from honeytrace.server.searching import Query, search, stored
+from honeytrace.server.filters import Query
+from honeytrace.server.searching import search, stored
 from honeytrace.server.writing import put_events, put_session, put_update
 
 __all__ = ["checked", "received", "routes", "session_answer", "store_batch", "uuid_in_path"]
@@ -150,7 +151,7 @@ async def _page(backend: Backend, query: Query, projections: list[str] | None = 
     bodies, count = await backend.run(search, backend.index, query)
     events: list[Any] = [orjson.Fragment(body) for body in bodies]
     if projections:
-        events = [_projected(digesting.load(body, exactly=True), projections) for body in bodies]
+        events = [_projected(fields.load(body, exactly=True), projections) for body in bodies]
     return answer({"events": events, "count": count})
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from server_process import ServeProcess, event, uid
@@ -332,3 +333,25 @@ def test_many_at_once_are_all_there(server: ServeProcess) -> None:
         thread.join()
     found = server.search(("session_id", "is", session_id), ("event_type", "is", "tool"))
     assert {one["event_id"] for one in found["events"]} == {one for mine in ids for one in mine}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"event_type": "llm"}, "events[1].event_type: expected one of"),
+        ({"event_id": "no uuid"}, "events[1].event_id: expected a UUID"),
+        ({"children_ids": [1]}, "events[1].children_ids[0]: expected a string"),
+        ({"inputs": []}, "events[1].inputs: expected an object"),
+        ({"colour": "red"}, "events[1].colour: unknown field"),
+    ],
+)
+def test_a_wrong_event_is_refused_after_many_right_ones_of_its_kind(
+    server: ServeProcess, wrong: dict[str, Any], words: str
+) -> None:
+    def right() -> dict[str, Any]:
+        return event(event_id=uid(), children_ids=[uid()], error=None)
+
+    assert server.post("/v1/events/batch", {"events": [right() for _ in range(3)]}).status_code == 200
+    answer = server.post("/v1/events/batch", {"events": [right(), {**right(), **wrong}]})
+    assert answer.status_code == 400
+    assert words in answer.json()["message"]

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 from server_process import ServeProcess, event, uid
 
 PROGRAM = """
@@ -29,8 +30,10 @@ print(result, flush=True)
 
 
 def check(store: Path) -> None:
-    with sqlite3.connect(store) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection = sqlite3.connect(store)
+    found = connection.execute("PRAGMA integrity_check").fetchall()
+    connection.close()
+    assert found == [("ok",)]
 
 
 def stored(store: Path) -> dict[str, dict[str, object]]:
@@ -40,10 +43,11 @@ def stored(store: Path) -> dict[str, dict[str, object]]:
     return found
 
 
-def test_nothing_that_was_answered_is_missing_after_a_kill(store: Path) -> None:
+@pytest.mark.parametrize("kills", [1, pytest.param(5, marks=pytest.mark.slow)])
+def test_nothing_that_was_answered_is_missing_after_a_kill(store: Path, kills: int) -> None:
     answered: set[str] = set()
     updated: dict[str, int] = {}
-    for _ in range(4):
+    for _ in range(kills):
         with ServeProcess(store) as server:
             stop = threading.Event()
 
@@ -75,7 +79,7 @@ def test_nothing_that_was_answered_is_missing_after_a_kill(store: Path) -> None:
                 thread.join()
         check(store)
     found = stored(store)
-    assert len(answered) > 1000
+    assert len(answered) >= 300 * kills
     assert answered <= set(found)
     assert all(found[one]["metrics"] == {"n": 1} for one in updated)
     with ServeProcess(store) as server:
@@ -134,7 +138,7 @@ def test_a_server_that_is_told_to_stop_answers_what_it_has_begun(store: Path) ->
         thread = threading.Thread(target=load)
         thread.start()
         end = time.monotonic() + 30
-        while len(answered) < 50 and time.monotonic() < end:
+        while len(answered) < 20 and time.monotonic() < end:
             time.sleep(0.01)
         server.process.terminate()
         assert server.process.wait(30) in (0, -15)

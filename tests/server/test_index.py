@@ -127,7 +127,7 @@ def test_another_store_in_the_place_of_this_one_is_noticed(store: Path) -> None:
 def test_several_servers_and_programs_share_a_store(store: Path) -> None:
     with ServeProcess(store) as one, ServeProcess(store) as other:
         session_id = uid()
-        for number in range(30):
+        for number in range(10):
             server = (one, other)[number % 2]
             ids = [uid(), uid()]
             sent = [event(event_id=each, session_id=session_id, event_name=f"n{number}") for each in ids]
@@ -137,7 +137,7 @@ def test_several_servers_and_programs_share_a_store(store: Path) -> None:
             for reader in (one, other):
                 assert reader.search(("event_name", "is", f"n{number}"), ("event_type", "is", "tool"))["count"] == 2
         for reader in (one, other):
-            assert summary(reader, session_id)["events"] == 90
+            assert summary(reader, session_id)["events"] == 30
 
 
 def test_events_deleted_from_the_store_leave_the_index(store: Path) -> None:

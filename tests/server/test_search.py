@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,8 +125,31 @@ def test_a_date_range_includes_its_ends(server: ServeProcess, session: str) -> N
     assert names(server.search(("session_id", "is", session), dateRange=dates)) == "234"
 
 
+def test_contains_finds_a_text_however_its_json_is_written(store: Path) -> None:
+    inputs = (r'{"q":"in plain text"}', r'{ "q" : "in pl\u0061in text" , "n" : 1e3 }', '{"q":"in other words"}')
+    with ServeProcess(store) as server:
+        connection = sqlite3.connect(store, timeout=20)
+        for one in inputs:
+            body = f'{{"session_id":"{uid()}","event_type":"tool","inputs":{one}}}'
+            connection.execute("INSERT INTO events (event_id, body) VALUES (?, ?)", (uid(), body))
+        connection.commit()
+        connection.close()
+        for filter, count in (
+            (("inputs.q", "contains", "plain text"), 2),
+            (("inputs", "contains", '"q":"in plain text"'), 2),
+            (("inputs.q", "is", "in plain text"), 2),
+            (("inputs.q", "contains", "in"), 3),
+            (("inputs.n", "contains", "1000"), 1),
+            (("inputs", "contains", ',"n":1000.0'), 1),
+            (("inputs.q", "contains", "Plain text"), 0),
+            (("inputs.q", "not contains", "plain text"), 1),
+            (("event_id", "contains", "-"), 3),
+        ):
+            assert server.search(filter)["count"] == count, filter
+
+
 def test_what_was_answered_200_is_found_at_once(server: ServeProcess) -> None:
-    for _ in range(20):
+    for _ in range(6):
         event_id, secret = uid(), uid()
         server.post("/v1/events", event(event_id=event_id, metadata={"secret": secret}))
         assert server.search(("metadata.secret", "is", secret))["events"][0]["event_id"] == event_id
