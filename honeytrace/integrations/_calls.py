@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Library", "ModelCall", "start"]
 
 _REDACTED = "[redacted]"
+_SHORT, _EXACT = 250, 2**53
 _KEY = 8
 """A key shorter than this is a stand-in, and its letters may be anywhere."""
 
@@ -190,10 +191,18 @@ def _encoded(recorder: Recorder, values: Mapping[str, Any]) -> dict[str, Any]:
     """Snapshot value by value; what comes back goes into the event as it is."""
     snapshot, fragment = recorder.snapshot, orjson.Fragment
     return {
-        name: value if type(value) in (bool, float) else fragment(snapshot(value))
+        name: value if _is_small(value) else fragment(snapshot(value))
         for name, value in values.items()
         if value is not None
     }
+
+
+def _is_small(value: object) -> bool:
+    """Say whether there is nothing to think about: most values are short words and counts."""
+    kind = type(value)
+    if kind is str:
+        return len(value) < _SHORT and value.isascii()  # type: ignore[arg-type,attr-defined]
+    return kind is float or kind is bool or (kind is int and -_EXACT < value < _EXACT)  # type: ignore[operator]
 
 
 def _pace(timing: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, float]:

@@ -11,6 +11,7 @@ Nothing here is held by anything but the stream itself, so it lives exactly as l
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from time import perf_counter_ns
 from weakref import WeakSet
@@ -61,8 +62,6 @@ class StreamRecord:
         self._waiting: list[bytes] = []
         self._kept: list[bytes] = []
         self._size = self._total = 0
-        if not _open:
-            atexit.register(_end_all)
         _open.add(self)
 
     def receive(self, data: bytes) -> None:
@@ -154,6 +153,18 @@ def _end_all() -> None:
     """End what is still open when the process ends: nobody will read it any more."""
     for record in list(_open):
         record.end(outcome="abandoned")
+
+
+def _disown() -> None:
+    """In a forked child: the streams are the parent's, and so are their events."""
+    for record in list(_open):
+        record.ended = record.call.done = True
+    _open.clear()
+
+
+atexit.register(_end_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown)
 
 
 class _BodyProxy(_Proxy):

@@ -202,3 +202,44 @@ def test_two_providers_in_one_process_do_not_see_each_other(server: OpenAIServer
     for model in ("plain", "tools"):
         parent = recorded.one(model).event_id
         assert {e.parent_id for e in recorded if e.config.get("model") == model} == {parent}
+
+
+def test_a_peer_that_put_the_base_method_on_the_client_class_does_not_hide_its_calls(server: OpenAIServer) -> None:
+    base = _base_client.SyncAPIClient.__dict__["request"]
+
+    def theirs(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return base(self, *args, **kwargs)
+
+    openai.OpenAI.request = theirs  # type: ignore[method-assign]
+    try:
+        with capture() as traces:
+            honeytrace.instrument("openai")
+            with openai.OpenAI(api_key=KEY, base_url=server.url) as client:
+                client.chat.completions.create(model="plain", messages=MESSAGES)
+            honeytrace.uninstrument()
+        assert openai.OpenAI.__dict__["request"] is theirs
+    finally:
+        del openai.OpenAI.request
+    assert len(traces) == 1
+
+
+def test_a_forked_child_does_not_end_the_streams_of_its_parent(server: OpenAIServer) -> None:
+    program = f"""
+import os, honeytrace, openai
+from honeytrace.testing import capture
+honeytrace.instrument("openai")
+with capture() as traces:
+    client = openai.OpenAI(api_key="{KEY}", base_url="{server.url}", max_retries=0)
+    stream = client.chat.completions.create(model="plain", messages=[], stream=True)
+    next(iter(stream))
+    child = os.fork()
+    if child == 0:
+        import gc
+        stream = client = None
+        gc.collect()
+        os._exit(len(traces.records))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    stream.close()
+    print(len(traces))
+"""
+    assert run(program) == "1"
