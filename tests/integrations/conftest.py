@@ -16,9 +16,9 @@ collect_ignore_glob = [] if find_spec("openai") else ["test_*.py"]
 
 @pytest.fixture
 def server() -> Iterator[Any]:
-    from openai_server import OpenAIServer
+    from model_server import ModelServer
 
-    server = OpenAIServer()
+    server = ModelServer()
     yield server
     server.stop()
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import openai
 import pytest
+from model_server import ModelServer
 from openai import _base_client
-from openai_server import OpenAIServer
 from openai_surface import KEY, MESSAGES, Surface
 
 import honeytrace
@@ -124,7 +124,7 @@ def test_a_patch_that_somebody_wrapped_since_records_no_more_after_uninstrument(
     assert len(traces) == 1
 
 
-def test_a_subclass_with_its_own_request_is_recorded_once(server: OpenAIServer) -> None:
+def test_a_subclass_with_its_own_request_is_recorded_once(server: ModelServer) -> None:
     class Mine(openai.OpenAI):
         def request(self, *args: Any, **kwargs: Any) -> Any:
             return super().request(*args, **kwargs)
@@ -139,7 +139,7 @@ def test_a_subclass_with_its_own_request_is_recorded_once(server: OpenAIServer) 
     assert Mine.__dict__["request"] is before
 
 
-def test_wrap_records_this_client_and_its_copies_and_no_other(surface: Surface, server: OpenAIServer) -> None:
+def test_wrap_records_this_client_and_its_copies_and_no_other(surface: Surface, server: ModelServer) -> None:
     other = Surface("async" if surface.is_async else "sync", server.url)
     resource = surface.client.chat
     with capture() as traces:
@@ -186,7 +186,7 @@ def test_tracing_off_records_nothing_and_costs_one_check(surface: Surface) -> No
         honeytrace.uninstrument()
 
 
-def test_two_providers_in_one_process_do_not_see_each_other(server: OpenAIServer, recorded: Traces) -> None:
+def test_two_providers_in_one_process_do_not_see_each_other(server: ModelServer, recorded: Traces) -> None:
     import threading
 
     def ask(model: str) -> None:
@@ -204,7 +204,7 @@ def test_two_providers_in_one_process_do_not_see_each_other(server: OpenAIServer
         assert {e.parent_id for e in recorded if e.config.get("model") == model} == {parent}
 
 
-def test_a_peer_that_put_the_base_method_on_the_client_class_does_not_hide_its_calls(server: OpenAIServer) -> None:
+def test_a_peer_that_put_the_base_method_on_the_client_class_does_not_hide_its_calls(server: ModelServer) -> None:
     base = _base_client.SyncAPIClient.__dict__["request"]
 
     def theirs(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -223,7 +223,7 @@ def test_a_peer_that_put_the_base_method_on_the_client_class_does_not_hide_its_c
     assert len(traces) == 1
 
 
-def test_a_forked_child_does_not_end_the_streams_of_its_parent(server: OpenAIServer) -> None:
+def test_a_forked_child_does_not_end_the_streams_of_its_parent(server: ModelServer) -> None:
     program = f"""
 import os, honeytrace, openai
 from honeytrace.testing import capture

@@ -8,7 +8,8 @@ from typing import Any
 
 import openai
 import pytest
-from openai_server import PNG, OpenAIServer
+from model_server import ModelServer
+from openai_protocol import PNG
 from openai_surface import KEY, MESSAGES, Surface
 
 import honeytrace
@@ -254,7 +255,7 @@ def test_the_clients_own_exception_is_seen_and_recorded_once(surface: Surface, r
     assert event.inputs == {"chat_history": MESSAGES}
 
 
-def test_retries_are_one_event_that_counts_them(surface: Surface, server: OpenAIServer, recorded: Traces) -> None:
+def test_retries_are_one_event_that_counts_them(surface: Surface, server: ModelServer, recorded: Traces) -> None:
     surface.chat("retry")
     (event,) = recorded
     assert len(server.requests) == 2
@@ -263,7 +264,7 @@ def test_retries_are_one_event_that_counts_them(surface: Surface, server: OpenAI
     assert event.error is None
 
 
-def test_a_timeout_is_the_error_of_one_event(surface: Surface, server: OpenAIServer, recorded: Traces) -> None:
+def test_a_timeout_is_the_error_of_one_event(surface: Surface, server: ModelServer, recorded: Traces) -> None:
     with pytest.raises(openai.APITimeoutError):
         surface.chat("slow", client=surface.client.with_options(max_retries=0), timeout=0.05)
     (event,) = recorded
@@ -389,7 +390,7 @@ def test_the_provider_is_named_after_the_host(url: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_azure_is_recorded_as_azure(mode: str, server: OpenAIServer, recorded: Traces) -> None:
+def test_azure_is_recorded_as_azure(mode: str, server: ModelServer, recorded: Traces) -> None:
     kind: Any = openai.AzureOpenAI if mode == "sync" else openai.AsyncAzureOpenAI
     client = kind(api_key=KEY, azure_endpoint=server.url, api_version="2024-06-01")
     surface = Surface(mode, server.url, client=client)

@@ -9,7 +9,7 @@ from typing import Any
 
 import openai
 import pytest
-from openai_server import OpenAIServer
+from model_server import ModelServer
 from openai_surface import KEY, MESSAGES, Surface
 
 import honeytrace
@@ -71,7 +71,7 @@ ENDS: list[tuple[Callable[[Surface, Any], None], str | None, str | None]] = [
 @pytest.mark.parametrize(("end", "content", "outcome"), ENDS, ids=[end[0].__name__ for end in ENDS])
 @pytest.mark.parametrize("model", ["plain", "endless"])
 def test_a_stream_ends_once_with_what_came_so_far(
-    surface: Surface, server: OpenAIServer, recorded: Traces, end: Any, content: str | None, outcome: str | None,
+    surface: Surface, server: ModelServer, recorded: Traces, end: Any, content: str | None, outcome: str | None,
     model: str,
 ) -> None:  # fmt: skip
     if model == "endless" and outcome is None:
@@ -90,7 +90,7 @@ def test_a_stream_ends_once_with_what_came_so_far(
 
 
 def test_a_dropped_stream_is_recorded_when_it_is_collected_and_lets_the_connection_go(
-    surface: Surface, server: OpenAIServer, recorded: Traces
+    surface: Surface, server: ModelServer, recorded: Traces
 ) -> None:
     stream = surface.stream("endless")
     surface.take(stream, 3)
@@ -141,7 +141,7 @@ def test_an_exception_in_the_block_of_a_stream_closes_it(surface: Surface, recor
     assert (event.error, event.metadata["outcome"]) == (None, "closed")
 
 
-def test_a_cancelled_task_records_what_came_and_that_it_was_cancelled(server: OpenAIServer, recorded: Traces) -> None:
+def test_a_cancelled_task_records_what_came_and_that_it_was_cancelled(server: ModelServer, recorded: Traces) -> None:
     async def program() -> None:
         async with openai.AsyncOpenAI(api_key=KEY, base_url=server.url) as client:
             reading = asyncio.Event()
@@ -167,7 +167,7 @@ def test_a_cancelled_task_records_what_came_and_that_it_was_cancelled(server: Op
     assert event.outputs["content"].startswith("Hello ")
 
 
-def test_a_call_cancelled_before_its_answer_is_an_event(server: OpenAIServer, recorded: Traces) -> None:
+def test_a_call_cancelled_before_its_answer_is_an_event(server: ModelServer, recorded: Traces) -> None:
     async def program() -> None:
         async with openai.AsyncOpenAI(api_key=KEY, base_url=server.url) as client:
             task = asyncio.create_task(client.chat.completions.create(model="slow", messages=MESSAGES))
@@ -181,7 +181,7 @@ def test_a_call_cancelled_before_its_answer_is_an_event(server: OpenAIServer, re
     assert [event.metadata["outcome"] for event in recorded] == ["cancelled"]
 
 
-def test_a_coroutine_that_is_never_awaited_is_no_event(server: OpenAIServer, recorded: Traces) -> None:
+def test_a_coroutine_that_is_never_awaited_is_no_event(server: ModelServer, recorded: Traces) -> None:
     client = openai.AsyncOpenAI(api_key=KEY, base_url=server.url)
     waiting = client.chat.completions.create(model="plain", messages=MESSAGES)
     waiting.close()
@@ -276,7 +276,7 @@ def test_a_long_stream_is_bounded_and_still_counts_its_tokens(recorded: Traces) 
     assert len(event.outputs["content"]) < 600_000
 
 
-def test_a_stream_open_at_the_end_of_the_process_is_recorded(server: OpenAIServer, tmp_path: Any) -> None:
+def test_a_stream_open_at_the_end_of_the_process_is_recorded(server: ModelServer, tmp_path: Any) -> None:
     import subprocess
     import sys
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import openai
 import pytest
-from openai_server import OpenAIServer
+from model_server import ModelServer
 from openai_surface import KEY, MESSAGES, Surface
 
 import honeytrace
@@ -126,7 +126,7 @@ PROGRAMS: list[Callable[[Surface], Any]] = [
 
 
 def _run(mode: str, program: Callable[[Surface], Any]) -> tuple[Any, Any, int]:
-    server = OpenAIServer()
+    server = ModelServer()
     surface = Surface(mode, server.url)
     try:
         made = program(surface)
@@ -196,7 +196,7 @@ def test_an_exception_has_at_most_one_frame_more(surface: Surface) -> None:
             honeytrace.uninstrument()
 
 
-def test_a_client_is_collected_as_soon_as_without(server: OpenAIServer) -> None:
+def test_a_client_is_collected_as_soon_as_without(server: ModelServer) -> None:
     import weakref
 
     with capture() as traces:

@@ -1,4 +1,4 @@
-"""A server of OpenAI's protocol on 127.0.0.1. The model's name in the request chooses how it behaves.
+"""OpenAI's protocol. The model's name in the request chooses how the server behaves.
 
 "plain", "tools", "refusal", "schema", "error-400", "retry" (429 once), "slow", "drop" (breaks off), "midway" (an error
 inside the stream), "garbage" (no JSON inside the stream), "endless", "gzip", "odd" (fields of other forms than usual).
@@ -6,11 +6,11 @@ inside the stream), "garbage" (no JSON inside the stream), "endless", "gzip", "o
 
 from __future__ import annotations
 
-import gzip
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from typing import Any
+
+from model_server import BrokenOff, ModelServer, Reply
 
 USAGE = {
     "prompt_tokens": 11,
@@ -138,126 +138,51 @@ ANSWERS: dict[str, tuple[Any, Any]] = {
 }
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: OpenAIServer
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def setup(self) -> None:
-        super().setup()
-        self.server.connections += 1
-
-    def do_GET(self) -> None:
-        self._json(200, {"object": "list", "data": []})
-
-    def do_POST(self) -> None:
-        raw = self.rfile.read(int(self.headers["content-length"]))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.requests.append((self.path, headers, raw))
-        body = json.loads(raw) if raw[:1] == b"{" else {"model": "plain", "stream": b'name="stream"' in raw}
-        model = body.get("model", "plain")
-        path = next((path for path in ANSWERS if self.path.partition("?")[0].endswith(path)), None)
-        if self.path.endswith("/audio/speech"):
-            self._send(200, "audio/mpeg", b"ID3" + b"\x01" * 1000)
-        elif path is None:
-            self._json(404, {"error": {"message": "no such path"}})
-        elif model == "error-400":
-            self._json(400, {"error": {"message": "bad request", "type": "invalid", "code": "bad"}})
-        elif model == "leak":
-            key = headers["authorization"].removeprefix("Bearer ")
-            self._json(401, {"error": {"message": f"the key {key} is wrong"}})
-        elif model == "retry" and headers.get("x-stainless-retry-count", self.server.retried) in ("0", None):
-            self.server.retried = "1"
-            self._json(429, {"error": {"message": "slow down"}}, {"retry-after-ms": "1"})
-        elif model == "slow" and not body.get("stream"):
-            self.server.release.wait(20)
-            self._json(200, ANSWERS[path][0](model, body))
-        elif model == "odd":
-            self._json(200, {"id": 1, "model": "odd", "choices": [{"index": 0, "message": {"role": "assistant",
-                       "content": "still here", "tool_calls": 5}, "finish_reason": "stop"}]})  # fmt: skip
-        elif body.get("stream"):
-            self._stream(model, ANSWERS[path][1](model, body))
-        else:
-            answer = ANSWERS[path][0](model, body)
-            if model == "paid":
-                answer["usage"] = {**USAGE, "cost": 0.0125}
-            self._json(200, answer)
-
-    def _json(self, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:
-        self._send(status, "application/json", json.dumps(answer).encode(), headers)
-
-    def _send(self, status: int, mime: str, data: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        self.send_header("content-type", mime)
-        self.send_header("x-request-id", "req_1")
-        if "gzip" in str(self.server.requests[-1:]) and status == 200:
-            data = gzip.compress(data)
-            self.send_header("content-encoding", "gzip")
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def _stream(self, model: str, events: list[dict[str, Any]]) -> None:
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream; charset=utf-8")
-        self.send_header("x-request-id", "req_1")
-        self.send_header("transfer-encoding", "chunked")
-        self.end_headers()
-        try:
-            for number, event in enumerate(events):
-                kind = f"event: {event['type']}\n" if "type" in event else ""
-                self._chunk(f"{kind}data: {json.dumps(event)}\n\n".encode())
-                if number == 3 and model == "drop":
-                    self.connection.close()
-                    self.close_connection = True
-                    return
-                if number == 3 and model == "midway":
-                    self._chunk(b'data: {"error": {"message": "overloaded", "code": "busy"}}\n\n')
-                if number == 3 and model == "garbage":
-                    self._chunk(b"data: {no json\n\n")
-                if number == 3 and model in ("endless", "slow"):
-                    while not self.server.release.wait(0.02):
-                        self._chunk(b": still there\n\n")
-            if "choices" in events[0]:
-                self._chunk(b"data: [DONE]\n\n")
-            self._chunk(b"")
-        except OSError:
-            self.close_connection = True
-            self.server.gone.set()
-
-    def _chunk(self, data: bytes) -> None:
-        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-        self.wfile.flush()
+def answer(server: ModelServer, path: str, headers: dict[str, str], raw: bytes) -> Reply | None:
+    """Answer a request; None if the path is none of OpenAI's."""
+    found = next((one for one in (*ANSWERS, "/audio/speech") if path.endswith(one)), None)
+    if found is None:
+        return None
+    body = json.loads(raw) if raw[:1] == b"{" else {"model": "plain", "stream": b'name="stream"' in raw}
+    model = body.get("model", "plain")
+    if found == "/audio/speech":
+        return Reply(mime="audio/mpeg", body=b"ID3" + b"\x01" * 1000)
+    if model == "error-400":
+        return Reply(400, {"error": {"message": "bad request", "type": "invalid", "code": "bad"}})
+    if model == "leak":
+        key = headers["authorization"].removeprefix("Bearer ")
+        return Reply(401, {"error": {"message": f"the key {key} is wrong"}})
+    if model == "retry" and headers.get("x-stainless-retry-count", server.retried) in ("0", None):
+        server.retried = "1"
+        return Reply(429, {"error": {"message": "slow down"}}, headers={"retry-after-ms": "1"})
+    if model == "odd":
+        message = {"role": "assistant", "content": "still here", "tool_calls": 5}
+        return Reply(
+            body={"id": 1, "model": "odd", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+        )
+    whole, events = ANSWERS[found]
+    if body.get("stream"):
+        return Reply(mime="text/event-stream; charset=utf-8", body=_streamed(server, model, events(model, body)))
+    if model == "slow":
+        server.release.wait(20)
+    made = whole(model, body)
+    if model == "paid":
+        made["usage"] = {**USAGE, "cost": 0.0125}
+    return Reply(body=made)
 
 
-class OpenAIServer(ThreadingHTTPServer):
-    """`requests` are (path, headers, body) as they came; `release` lets slow answers go on; `gone`: a client left."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        self.connections = 0
-        self.retried: str | None = None
-        self.release = threading.Event()
-        self.gone = threading.Event()
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-    def stop(self) -> None:
-        self.release.set()
-        self.shutdown()
-        self.server_close()
-        self._thread.join(5)
+def _streamed(server: ModelServer, model: str, events: list[dict[str, Any]]) -> Iterator[bytes]:
+    for number, event in enumerate(events):
+        kind = f"event: {event['type']}\n" if "type" in event else ""
+        yield f"{kind}data: {json.dumps(event)}\n\n".encode()
+        if number == 3 and model == "drop":
+            raise BrokenOff
+        if number == 3 and model == "midway":
+            yield b'data: {"error": {"message": "overloaded", "code": "busy"}}\n\n'
+        if number == 3 and model == "garbage":
+            yield b"data: {no json\n\n"
+        if number == 3 and model in ("endless", "slow"):
+            while not server.release.wait(0.02):
+                yield b": still there\n\n"
+    if "choices" in events[0]:
+        yield b"data: [DONE]\n\n"
