@@ -38,11 +38,16 @@ class Watcher:
         self._index = index
         self._wake = threading.Event()
         self._stopped = threading.Event()
+        self._told = 0
         self._listeners: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[bytes | None]]] = set()
         self._thread = threading.Thread(target=self._run, name="honeytrace-index", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch: who listens from here on hears of every later write, however late the thread comes to it."""
+        try:
+            self._told = self._index.newest()
+        except (sqlite3.Error, OSError, StoreError):  # there is nothing yet
+            pass
         self._thread.start()
 
     def stop(self) -> None:
@@ -82,14 +87,14 @@ class Watcher:
             self._listeners.discard(listener)
 
     def _run(self) -> None:
-        told, active, rested, took = None, 0.0, 0.0, 0.0
+        told, active, rested, took = self._told, 0.0, 0.0, 0.0
         seen, written = 0, 0.0
         while not self._stopped.is_set():
             self._wake.wait(_POLL)
             self._wake.clear()
             try:
                 newest = self._index.newest()
-                if told is None or told > newest:  # at the start, or another store is there
+                if told > newest:  # another store is there
                     told = newest
                 if newest != seen:
                     seen, written = newest, time.monotonic()

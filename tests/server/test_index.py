@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,28 @@ def test_events_deleted_from_the_store_leave_the_index(store: Path) -> None:
         assert [one["session_id"] for one in server.get("/ui/api/sessions").json()["sessions"]] == [keep]
 
 
+def test_a_write_right_after_the_start_is_told(store: Path) -> None:
+    from honeytrace.server.index import Index
+    from honeytrace.server.live import Watcher
+
+    async def first_change() -> str:
+        index = Index(store)
+        watcher = Watcher(index)
+        listening = watcher.listen()
+        assert (await anext(listening)).startswith(b":")
+        watcher.start()
+        try:
+            write(store, ("event", (mine := uid()), {**event(), "event_id": mine, "session_id": session_id}))
+            return (await asyncio.wait_for(anext(listening), 10)).decode()
+        finally:
+            await listening.aclose()
+            watcher.stop()
+
+    session_id, earlier = uid(), uid()
+    write(store, ("event", earlier, {**event(), "event_id": earlier, "session_id": uid()}))
+    assert session_id in asyncio.run(first_change())
+
+
 def test_changes_are_told_while_they_happen(store: Path) -> None:
     with ServeProcess(store) as server, ServeProcess(store) as other:
         session_id = uid()
@@ -165,7 +189,7 @@ def test_changes_are_told_while_they_happen(store: Path) -> None:
             lines = stream.iter_lines()
             assert next(lines).startswith(":")
             other.post("/v1/events", event(session_id=session_id))
-            data = next(line for line in lines if line.startswith("data: "))
+            data = next(line for line in islice(lines, 20) if line.startswith("data: "))  # a sign of life every 15 s
         assert json.loads(data[6:])["sessions"] == [session_id]
         until(lambda: server.search(("session_id", "is", session_id))["count"] == 2)
         with server.client.stream("GET", "/ui/api/live") as stream:
