@@ -25,19 +25,19 @@ if $recorder is not None:
         if $current is None:
             try:
                 $session = $parent = $take()
-            except $IndexError:
-                $session = $parent = $new_id()
+            except $rare.IndexError:
+                $session = $parent = $rare.new_id()
             $root = True
             $opening = None
-            $kept = $recorder.sampler is None or $keeps($recorder, $session)
+            $kept = $recorder.sampler is None or $rare.keeps($recorder, $session)
         else:
             $session, $parent, $kept, $anchor, $opening = $current
             $root = False
         if $kept:
             try:
                 $id = $take()
-            except $IndexError:
-                $id = $new_id()
+            except $rare.IndexError:
+                $id = $rare.new_id()
             {encode}
             $start = $clock()
             if $root:
@@ -50,10 +50,10 @@ if $recorder is not None:
             $start = $anchor = 0
             $inputs = b""
             $token = $set(($session, $session, False, 0, None))
-    except $RecursionError:
+    except $rare.RecursionError:
         pass
-    except $Exception as $error:
-        $failed("starting a span", $error)
+    except $rare.Exception as $error:
+        $rare.failed("starting a span", $error)
 """
 
 # Inputs of plain values are encoded on the spot; the plan looks after all others. A type may refuse to be hashed, and
@@ -61,7 +61,7 @@ if $recorder is not None:
 _ENCODE = """\
 try:
     $inputs = $dumps({values}) if $plan.simple_for is $recorder and {plain} else None
-except $TypeError:
+except $rare.TypeError:
     $inputs = None
 $state = $plan
 if $inputs is None:
@@ -74,7 +74,7 @@ _RECEIVER = """\
 try:
     $kind = $kinds[$type({first})]
     $bound = $kind == 1 or $kind == 2 and $receives({first})
-except $TypeError:
+except $rare.TypeError:
     $bound = $receives({first})
 """
 
@@ -86,11 +86,11 @@ _CALL = """\
         $result = {await_}{call}
     except:
         if $token is not None:
-            $error = $exc_info()[1]
+            $error = $rare.exc_info()[1]
             $call = {call_fields}
             try:
-                $fail($Call(*$call), $error{closed})
-            except $RecursionError:
+                $rare.fail($rare.Call(*$call), $error{closed})
+            except $rare.RecursionError:
                 $late.append(($call, $error, $clock()))
             finally:
                 $error = None
@@ -102,20 +102,20 @@ _CALL = """\
             try:
                 $reset($token)
                 if $gone:
-                    $settle($recorder.variable)
-            except ($ValueError, $RuntimeError):
-                $leave($Call({call_fields}))
+                    $rare.settle($recorder.variable)
+            except ($rare.ValueError, $rare.RuntimeError):
+                $rare.leave($rare.Call({call_fields}))
             $state = $live.pop($id, None)
             if $state is $plan:
                 $form = $plan.form
                 $kind = $type($result)
                 try:
                     $out = $dumps($result) if $kind is $str and $len($result) < 250 or $kind in $scalars else None
-                except $TypeError:
+                except $rare.TypeError:
                     $out = None
                 if $out is None:
                     $out = $recorder.snapshot($result)
-                    if $out[:1] == b"{{" and $issubclass($kind, $dict):
+                    if $out[:1] == b"{{" and $rare.issubclass($kind, $rare.dict):
                         $form = $plan.object_form
                 $submit = $recorder.submit
                 $time = $start + $anchor
@@ -127,24 +127,24 @@ _CALL = """\
                         $submit("root", $id, $out, $time)
                         $opening.clear()
                     else:
-                        $announce($recorder, $session, $opening)
+                        $rare.announce($recorder, $session, $opening)
                         $submit("last", $id, $out, $time)
                 else:
                     if $opening:
-                        $announce($recorder, $session, $opening)
+                        $rare.announce($recorder, $session, $opening)
                     $submit("event", $id, $out, $time)
                 $state = None
                 if $late:
-                    $finish_late()
+                    $rare.finish_late()
             elif $state is not None:
-                $finish_enriched($Call({call_fields}), $end, $state, $result)
-        except $RecursionError:
+                $rare.finish_enriched($rare.Call({call_fields}), $end, $state, $result)
+        except $rare.RecursionError:
             if $state is not None and $id is not None:
                 $live.setdefault($id, $plan)
                 $call = {call_fields}
                 $late.append(($call, None, $clock()))
-        except $Exception as $error:
-            $failed("finishing a span", $error)
+        except $rare.Exception as $error:
+            $rare.failed("finishing a span", $error)
     return $result
 """
 
@@ -163,8 +163,8 @@ _STREAM = """\
     $thrown = None
     $here = $get()
     try:
-        $call = $Call({call_fields})
-        $stream = $Stream($call)
+        $call = $rare.Call({call_fields})
+        $stream = $rare.Stream($call)
     except:
         $live.pop($id, None)
         raise
@@ -186,7 +186,7 @@ _STREAM = """\
                 $here = $get()
                 try:
                     $reset($token)
-                except $ValueError:
+                except $rare.ValueError:
                     $stream.leave($token)
             $sent = $thrown = None
             $text = $type($item) is $str
@@ -195,26 +195,26 @@ _STREAM = """\
                     $mark, $keep = $stream.mark($count, $began + $active)
                 $count += 1
                 $keep($item if $text else $freeze($item))
-            except $RecursionError:
+            except $rare.RecursionError:
                 pass
             try:
                 $sent = yield ($item if $text else ($item, $item := None)[0])
                 $step = $send
             except:
-                $sent = $thrown = $exc_info()[1]
+                $sent = $thrown = $rare.exc_info()[1]
                 $sent.with_traceback($sent.__traceback__.tb_next)
                 $step = $inner.{throw}
     except {stop} as $stop:
         try:
-            $finish_stream($stream, $count, $active, {value}, $thrown)
-        except $RecursionError:
+            $rare.finish_stream($stream, $count, $active, {value}, $thrown)
+        except $rare.RecursionError:
             $late.append(($call, None, $clock()))
         $sent = $thrown = None
         {return_}
     except:
         try:
-            $fail_stream($stream, $count, $active, $thrown, $exc_info()[1])
-        except $RecursionError:
+            $rare.fail_stream($stream, $count, $active, $thrown, $rare.exc_info()[1])
+        except $rare.RecursionError:
             $late.append(($call, None, $clock()))
         $sent = $thrown = None
         raise
@@ -239,7 +239,7 @@ $inner = {call}
                     $sent = yield ($item, $item := None)[0]
                     $step = $send
                 except:
-                    $sent = $exc_info()[1]
+                    $sent = $rare.exc_info()[1]
                     $sent.with_traceback($sent.__traceback__.tb_next)
                     $step = $inner.{throw}
         except {stop} as $stop:
@@ -285,7 +285,7 @@ def _indent(text: str, levels: int) -> str:
 def door_source(parameters: Parameters, flags: int, encode: str, call: str) -> str:
     """Write the source of a door that waits as the flags of a code object say, around a call."""
     words = {"async_": "", "await_": "", "send": "send", "throw": "throw", "first": "$send"}
-    words.update(stop="$StopIteration", value="$stop.value", return_="return $stop.value")
+    words.update(stop="$rare.StopIteration", value="$stop.value", return_="return $stop.value")
     delegate, template = _DELEGATE if sys.version_info < (3, 13) else _DELEGATE_BY_HAND, _STREAM
     if flags & _CO_COROUTINE or not flags & (_CO_GENERATOR | _CO_ASYNC_GENERATOR):
         template = _CALL
@@ -298,9 +298,9 @@ def door_source(parameters: Parameters, flags: int, encode: str, call: str) -> s
             "await_": "await ",
             "send": "asend",
             "throw": "athrow",
-            "first": "$unhooked($inner)",
+            "first": "$rare.unhooked($inner)",
         }
-        words.update(stop="$StopAsyncIteration", value="None", return_="return")
+        words.update(stop="$rare.StopAsyncIteration", value="None", return_="return")
     start = _START.format(encode=_indent(encode, 3).lstrip())
     return template.format(
         parameters=parameters.definition(),
@@ -326,7 +326,7 @@ def encode_by_plan(values: str) -> str:
 def begin_source() -> str:
     """Write the source of a function that starts a span whose inputs are encoded already: the start of every door."""
     start = _START.format(encode="$state = $plan.state($recorder)")
-    made = f"$Call({_CALL_FIELDS})"
+    made = f"$rare.Call({_CALL_FIELDS})"
     return (
         "def door($plan, $recorder, $inputs):\n"
         "    $get, $set = $recorder.get, $recorder.set\n"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, update_wrapper
 from itertools import count
 from time import perf_counter, perf_counter_ns
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 
 import orjson
 
@@ -36,46 +36,52 @@ __all__ = ["begin", "build", "build_for_proxy"]
 
 _CO_COROUTINE, _CO_ITERABLE_COROUTINE = 0x80, 0x100
 
+_RARE = SimpleNamespace(
+    Call=Call,
+    Exception=Exception,
+    IndexError=IndexError,
+    RecursionError=RecursionError,
+    RuntimeError=RuntimeError,
+    StopAsyncIteration=StopAsyncIteration,
+    StopIteration=StopIteration,
+    Stream=Stream,
+    TypeError=TypeError,
+    ValueError=ValueError,
+    announce=announce,
+    dict=dict,
+    exc_info=sys.exc_info,
+    fail=fail,
+    fail_stream=fail_stream,
+    failed=failed,
+    finish_enriched=finish_enriched,
+    finish_late=finish_late,
+    finish_stream=finish_stream,
+    issubclass=issubclass,
+    keeps=keeps,
+    leave=leave,
+    new_id=new_id,
+    settle=settle,
+    unhooked=unhooked,
+)
+
 _GIVEN: dict[str, object] = {
-    "Call": Call,
-    "Exception": Exception,
-    "IndexError": IndexError,
-    "RecursionError": RecursionError,
-    "RuntimeError": RuntimeError,
-    "StopAsyncIteration": StopAsyncIteration,
-    "StopIteration": StopIteration,
-    "Stream": Stream,
-    "TypeError": TypeError,
-    "ValueError": ValueError,
-    "announce": announce,
     "clock": perf_counter_ns,
-    "dict": dict,
     "dumps": orjson.dumps,
-    "exc_info": sys.exc_info,
-    "fail": fail,
-    "fail_stream": fail_stream,
-    "failed": failed,
-    "finish_enriched": finish_enriched,
-    "finish_late": finish_late,
     "gone": gone,
-    "settle": settle,
-    "finish_stream": finish_stream,
-    "issubclass": issubclass,
-    "keeps": keeps,
     "late": late,
-    "leave": leave,
     "len": len,
     "live": live,
-    "new_id": new_id,
+    "rare": _RARE,
     "scalars": PLAIN_SCALARS,
     "seconds": perf_counter,
     "str": str,
     "take": take,
     "type": type,
-    "unhooked": unhooked,
 }
-"""What the doors reach without a global: their globals are those of the function they stand in front of."""
+"""What the doors reach without a global: their globals are those of the function they stand in front of.
 
+Each is a cell that every call of a door takes and gives back: what a usual call does not need is together in `rare`.
+"""
 
 _BOUND = ("get", "set", "reset", "tracer", "plan", "wrapped", "receives", "kinds")
 _NAMES = (*_GIVEN, *_BOUND)

@@ -50,12 +50,13 @@ class Batch:
     records: tuple[Event, ...]
     events: int
     segment: Segment
+    base: int
     start: int
     end: int
 
 
 Mark = Sequence[tuple[Segment, int]]
-"""What is waiting at one moment: how far each segment must be acknowledged until all of it has left."""
+"""What is waiting at one moment: how far each segment must be acknowledged, its base included, until it has left."""
 
 
 _FIRST_BYTES, _SEGMENT_BYTES = 1 << 20, 4 << 20
@@ -66,6 +67,9 @@ _MEMORY_BYTES = 64 << 20
 
 _LEFT_BEHIND = 4
 """How many times its own bound a journal lets all processes together leave on disk for one destination."""
+
+_REWIND = 32 << 10
+"""From so many bytes on a segment of which all has left is written from its start again, not further on."""
 
 _LOOK = 0.00025
 """Seconds between two looks at the file while records come: who cut it short would end the process with SIGBUS."""
@@ -160,17 +164,18 @@ class Journal:
     def mark(self) -> Mark:
         """Say what is waiting now: for `passed`."""
         with self._lock:
-            waiting = [(segment, segment.next) for segment in (*self._own, *self._orphans)]
-        return [(segment, end) for segment, end in waiting if segment.acknowledged < end]
+            waiting = [(segment, segment.base + segment.next) for segment in (*self._own, *self._orphans)]
+        return [(segment, end) for segment, end in waiting if segment.base + segment.acknowledged < end]
 
     def mark_adopted(self) -> Mark:
         """The same, but of what was taken over from dead processes alone."""
         with self._lock:
-            return [(segment, segment.next) for segment in self._orphans if segment.acknowledged < segment.next]
+            waiting = [segment for segment in self._orphans if segment.acknowledged < segment.next]
+            return [(segment, segment.base + segment.next) for segment in waiting]
 
     def passed(self, mark: Mark) -> bool:
         """Say whether all that was waiting then has left."""
-        return all(segment.acknowledged >= end for segment, end in mark)
+        return all(segment.base + segment.acknowledged >= end for segment, end in mark)
 
     def take(self, max_bytes: int, max_count: int) -> Batch:
         """Read the oldest records, at least one if there is any, without removing them. Our own come first.
@@ -182,16 +187,18 @@ class Journal:
             with self._lock:
                 waiting = (one for one in (*self._own, *self._orphans) if one.acknowledged < one.next)
                 segment = next(waiting, self._segment)
-            start, until = segment.acknowledged, segment.next
+            base, start, until = segment.base, segment.acknowledged, segment.next
             if start >= until:
-                return Batch(records=(), events=0, segment=segment, start=start, end=start)
+                return Batch(records=(), events=0, segment=segment, base=base, start=start, end=start)
             begin, data = self._data(segment, start)
             parsed = parse(data, start - begin, max_bytes=max_bytes, max_count=max(1, max_count))
             if parsed.records:
                 records = tuple(parsed.records)
                 events = len(records) - count_others(records)
-                return Batch(records=records, events=events, segment=segment, start=start, end=begin + parsed.end)
-            self._settle(Batch(records=(), events=0, segment=segment, start=start, end=until), self._delivered)
+                end = begin + parsed.end
+                return Batch(records=records, events=events, segment=segment, base=base, start=start, end=end)
+            nothing = Batch(records=(), events=0, segment=segment, base=base, start=start, end=until)
+            self._settle(nothing, self._delivered)
 
     def _data(self, segment: Segment, start: int) -> tuple[int, bytes]:
         """Read a segment from `start` on, unless it has been read before: offset and bytes."""
@@ -503,6 +510,8 @@ class Journal:
             own = segment in self._own
             if (not own and segment not in self._orphans) or segment.acknowledged != batch.start:
                 return
+            if segment.base != batch.base:
+                return
             if own:
                 self.released += batch.end - batch.start
             segment.acknowledged = batch.end
@@ -517,8 +526,24 @@ class Journal:
         if not self._let_go_if_done(segment):
             with guard("noting in the journal what has arrived"):
                 segment.remember()
+                if own and segment.acknowledged >= _REWIND:
+                    self._rewind(segment)
         elif not own and not self._orphans:
             self.adopt()
+
+    def _rewind(self, segment: Segment) -> None:
+        """Write from the start again if all has left: that memory is warm, and the disk has it to write once."""
+        if segment is not self._segment or segment.acknowledged < segment.next or not segment.clear():
+            return
+        with self._lock:
+            # From here on nobody appends without the lock; a signal handler on top of this thread begins another segment.
+            segment.limit = segment.room = -1
+            used = segment.acknowledged
+            done = segment.next == used and segment.point_to_start()
+            if segment is self._segment and done and segment.next == used:
+                segment.base += used - HEADER
+                segment.next = segment.acknowledged = HEADER
+            self._set_limits()
 
     def _let_go_if_done(self, segment: Segment) -> bool:
         """Close the books of a segment from which all has left; remove its file if nothing is appended any more."""

@@ -109,13 +109,14 @@ def parse(data: bytes, start: int = 0, *, max_bytes: int | None = None, max_coun
 class Segment:
     """Some records, those that are still to be delivered behind `acknowledged`.
 
-    Offsets count from the start of the file. Everything up to `next` has been written; `append` of the journal adds
+    Offsets count from the start of the file; `base` is what to add for bytes ever appended. Everything up to `next` has
+    been written; `append` of the journal adds
     there without a lock, as long as it stays below `limit`. All else belongs to who holds the journal's lock.
     """
 
     __slots__ = (
-        "_fd_lock", "_identity", "acknowledged", "base", "fd", "limit", "map", "next", "others", "path", "records",
-        "room", "settled", "settled_others", "size", "synced",
+        "_cleared", "_fd_lock", "_identity", "acknowledged", "base", "fd", "limit", "map", "next", "others", "path",
+        "records", "room", "settled", "settled_others", "size", "synced",
     )  # fmt: skip
 
     def __init__(self, size: int, map: mmap.mmap | None = None, *, path: Path | None = None, fd: int = -1) -> None:
@@ -132,7 +133,7 @@ class Segment:
         self.records = self.others = 0
         self.settled = self.settled_others = 0
         """How many of the records, and of those that are no events, have left: delivered or set aside."""
-        self.synced = HEADER
+        self.synced = self._cleared = HEADER
 
     @property
     def in_file(self) -> bool:
@@ -174,6 +175,33 @@ class Segment:
             if self.path is not None and self.sound():
                 reached = self.acknowledged
                 os.pwrite(self.fd, _OFFSET.pack(reached, reached ^ _ALL_BITS), _OFFSET_AT)
+
+    def clear(self) -> bool:
+        """Put zeros where everything has been delivered, so that it can be written again; False if that cannot be.
+
+        The acknowledged offset is in the file before: who adopts the file at any moment finds what is behind it.
+        """
+        reached = self.acknowledged
+        if self.path is None:
+            return True
+        with self._fd_lock:
+            if not self.sound():
+                return False
+            for offset in range(self._cleared, reached, len(_ZEROS)):
+                os.pwrite(self.fd, _ZEROS[: reached - offset], offset)
+            self._cleared = reached
+        return True
+
+    def point_to_start(self) -> bool:
+        """Write into the file that its first record is to be delivered next; False if that cannot be."""
+        if self.path is None:
+            return True
+        with self._fd_lock:
+            if not self.sound():
+                return False
+            os.pwrite(self.fd, _OFFSET.pack(HEADER, HEADER ^ _ALL_BITS), _OFFSET_AT)
+            self.synced = self._cleared = HEADER
+        return True
 
     def sync(self) -> None:
         """Bring what was written to the disk, which only matters if the machine loses its power."""
@@ -254,7 +282,8 @@ def _map(fd: int, size: int) -> mmap.mmap:
 
 def in_memory(size: int) -> Segment:
     """Make a segment that ends with the process."""
-    return Segment(size, mmap.mmap(-1, size))
+    private = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)  # its pages come cheaper
+    return Segment(size, mmap.mmap(-1, size, flags=private) if private else mmap.mmap(-1, size))
 
 
 def open_existing(path: Path) -> Segment | None:

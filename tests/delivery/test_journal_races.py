@@ -25,7 +25,8 @@ ROOMY = 1 << 30
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Segments of a few dozen records, and threads that take turns as often as they can."""
+    """Segments of a few dozen records, begun again after a few, and threads that take turns as often as they can."""
+    monkeypatch.setattr(_journal, "_REWIND", 1 << 9)
     monkeypatch.setattr(_journal, "_FIRST_BYTES", 1 << 14)
     monkeypatch.setattr(_journal, "_SEGMENT_BYTES", 1 << 14)
     interval = sys.getswitchinterval()
@@ -101,6 +102,13 @@ def test_no_call_and_no_jump_comes_between_reserving_a_place_and_filling_it(func
         assert "CALL" not in one.opname
         # The way out leads past the end; on 3.10 a jump that is taken lets other threads run.
         assert "JUMP" not in one.opname or one.argval > instructions[last].offset
+
+
+def test_no_call_comes_between_finding_a_segment_empty_and_beginning_it_again() -> None:
+    instructions = list(dis.get_instructions(Journal._rewind))
+    stores = [n for n, one in enumerate(instructions) if one.opname == "STORE_ATTR" and one.argval in ("base", "next")]
+    last_look = max(n for n in range(stores[0]) if instructions[n].opname == "COMPARE_OP")
+    assert not [one for one in instructions[last_look : stores[-1]] if "CALL" in one.opname]
 
 
 def test_eight_threads_and_a_consumer_every_record_comes_out_once_and_in_order(journal: Journal) -> None:
