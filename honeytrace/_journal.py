@@ -28,10 +28,12 @@ from honeytrace._segment import (
     CODES,
     EVENTS,
     HEADER,
+    LARGE,
     MARK,
     Segment,
     count_others,
     in_memory,
+    large_head,
     pack_head,
     parse,
     take_stock,
@@ -123,8 +125,10 @@ class Journal:
         `close()` records are still taken while there is room: what runs late in a process counts too.
         """
         code = CODES[kind]
+        if len(body) > LARGE:
+            return self._append_large(code, id, body, time_ns)
         rest = id + body
-        record = pack_head(MARK, code, len(rest), crc32(rest, time_ns + code & 0xFFFFFFFF), time_ns) + rest
+        record = pack_head(MARK, code, 0, len(rest), crc32(rest, time_ns + code & 0xFFFFFFFF), time_ns) + rest
         if monotonic() > self._look_at:
             self._look()
         size = len(record)  # from here to the assignment into the mapping: no call, and no jump that is taken (3.10)
@@ -139,6 +143,25 @@ class Journal:
                 segment.others += 1
             return True
         return self._append_slowly(record, code)
+
+    def _append_large(self, code: int, id: bytes, body: bytes, time_ns: int) -> bool:
+        """The same for a large body, which is not copied on the way."""
+        head = large_head(code, id, body, time_ns)
+        if monotonic() > self._look_at:
+            self._look()
+        head_size, size = len(head), len(head) + len(body)
+        segment = self._segment
+        start = segment.next
+        end = start + size
+        if end <= segment.limit:
+            segment.next = end
+            segment.map[start + head_size : end] = body  # type: ignore[index]  # as in append
+            segment.map[start : start + head_size] = head  # type: ignore[index]
+            segment.records += 1
+            if code > EVENTS:
+                segment.others += 1
+            return True
+        return self._append_slowly(head + body, code)
 
     def _append_locked(self, kind: Kind, id: bytes, body: bytes, time_ns: int) -> bool:
         with self._lock:
@@ -536,7 +559,8 @@ class Journal:
         if segment is not self._segment or segment.acknowledged < segment.next or not segment.clear():
             return
         with self._lock:
-            # From here on nobody appends without the lock; a signal handler on top of this thread begins another segment.
+            # From here on nobody appends without the lock; a signal handler on top of this thread begins another
+            # segment.
             segment.limit = segment.room = -1
             used = segment.acknowledged
             done = segment.next == used and segment.point_to_start()

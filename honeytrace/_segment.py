@@ -12,12 +12,16 @@ The file, all numbers little-endian:
     records, up to the end of the file or the first place that is all zeros to the end
         4 bytes     mark: F5 48 54 F6, which no UTF-8 text contains
         1 byte      kind: 1 event, 2 root, 3 last, 4 session, 5 update, 6 note
-        3 bytes     zero
+        1 byte      what is checked of the body: 0 all of it, 1 every 61st byte
+        2 bytes     zero
         4 bytes     length of what follows the head: id and body
         4 bytes     CRC-32 of id and body, begun with (time + kind) modulo 2**32
         8 bytes     time in nanoseconds since the epoch, signed
         36 bytes    id, ASCII
         the rest    body
+
+Bodies of more than 16 KB have every 61st byte checked, or the sum would cost as much as encoding them; and as they are
+text, whatever is no UTF-8 or a zero gives damage away as well.
 
 A reader that meets something else looks for the next mark with a whole record behind it, so a torn or damaged record
 costs that record only. Files are read with read(2), never through the mapping: a file that somebody cut short would
@@ -40,8 +44,8 @@ from zlib import crc32
 from honeytrace._event import Event
 
 __all__ = [
-    "CODES", "EVENTS", "HEADER", "MARK", "Parsed", "Segment", "count_others", "create", "frame",
-    "head_size", "identity", "in_memory", "open_existing", "pack_head", "parse", "peek", "take_stock",
+    "CODES", "EVENTS", "HEADER", "LARGE", "MARK", "Parsed", "Segment", "count_others", "create", "frame",
+    "head_size", "identity", "in_memory", "large_head", "open_existing", "pack_head", "parse", "peek", "take_stock",
 ]  # fmt: skip
 
 HEADER = 64
@@ -54,9 +58,12 @@ _FILE_HEAD = Struct("<6sBxQQ")
 _OFFSET = Struct("<QQ")
 _OFFSET_AT = 8
 _ALL_BITS = (1 << 64) - 1
-_HEAD = Struct("<4sB3xIIq")
+_HEAD = Struct("<4sBB2xIIq")
 pack_head, head_size = _HEAD.pack, _HEAD.size
 _ID = 36
+LARGE = 16_384
+"""Bodies of more bytes are checked in part."""
+_STEP = 61
 _KINDS = (None, *CODES)
 _ZEROS = bytes(1 << 18)
 
@@ -64,8 +71,30 @@ _ZEROS = bytes(1 << 18)
 def frame(kind: str, id: bytes, body: bytes, time_ns: int) -> bytes:
     """Encode one record as it stands in a segment; `append` of the journal does the same without a call."""
     code = CODES[kind]
+    if len(body) > LARGE:
+        return large_head(code, id, body, time_ns) + body
     rest = id + body
-    return pack_head(MARK, code, len(rest), crc32(rest, time_ns + code & 0xFFFFFFFF), time_ns) + rest
+    return pack_head(MARK, code, 0, len(rest), crc32(rest, time_ns + code & 0xFFFFFFFF), time_ns) + rest
+
+
+def large_head(code: int, id: bytes, body: bytes, time_ns: int) -> bytes:
+    """Encode what stands before a large body, the id included."""
+    return pack_head(MARK, code, 1, len(id) + len(body), _check_in_part(code, id, body, time_ns), time_ns) + id
+
+
+def _check_in_part(code: int, id: bytes, body: bytes, time_ns: int) -> int:
+    return crc32(body[::_STEP], crc32(id, time_ns + code & 0xFFFFFFFF))
+
+
+def _is_whole(code: int, method: int, check: int, id: bytes, body: bytes, time_ns: int) -> bool:
+    if method == 0:
+        return crc32(body, crc32(id, time_ns + code & 0xFFFFFFFF)) == check
+    if method != 1 or _check_in_part(code, id, body, time_ns) != check or b"\0" in body:
+        return False
+    try:
+        return body.isascii() or bool(body.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +115,11 @@ def parse(data: bytes, start: int = 0, *, max_bytes: int | None = None, max_coun
     while position < total and len(records) < count:
         begin = position + head_size
         if begin <= total:
-            mark, code, length, check, time_ns = unpack(data, position)
+            mark, code, method, length, check, time_ns = unpack(data, position)
             end = begin + length
             if mark == MARK and end <= total and length >= _ID and 0 < code < len(_KINDS):
                 id, body = data[begin : begin + _ID], data[begin + _ID : end]
-                if crc32(body, crc32(id, time_ns + code & 0xFFFFFFFF)) == check:
+                if _is_whole(code, method, check, id, body, time_ns):
                     size += len(body)
                     if records and max_bytes is not None and size > max_bytes:
                         break

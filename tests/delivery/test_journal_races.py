@@ -92,7 +92,7 @@ class Sampler:
             self.errors.append(error)
 
 
-@pytest.mark.parametrize("function", [Journal.append, Journal._put])
+@pytest.mark.parametrize("function", [Journal.append, Journal._append_large, Journal._put])
 def test_no_call_and_no_jump_comes_between_reserving_a_place_and_filling_it(function: Callable[..., object]) -> None:
     instructions = list(dis.get_instructions(function))
     first = next(n for n, one in enumerate(instructions) if one.argval == "next" and one.opname.startswith("LOAD"))

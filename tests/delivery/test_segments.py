@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from honeytrace._event import KINDS, Event
 from honeytrace._segment import (
     HEADER,
+    LARGE,
     MARK,
     create,
     frame,
@@ -148,7 +149,7 @@ def test_a_flipped_bit_anywhere_costs_one_record_and_is_counted() -> None:
     records = [Event("event", b"%036d" % number, b'{"n":1}', 7) for number in range(3)]
     whole = b"".join(map(encoded, records))
     size = len(whole) // 3
-    unchecked = {*range(5, 8), *range(20, 24)}  # padding, and the upper half of the time
+    unchecked = {*range(6, 8), *range(20, 24)}  # padding, and the upper half of the time
     for bit in range(size * 8):
         damaged = bytearray(whole)
         damaged[size + bit // 8] ^= 1 << bit % 8
@@ -158,6 +159,35 @@ def test_a_flipped_bit_anywhere_costs_one_record_and_is_counted() -> None:
         else:
             assert parsed.records == [records[0], records[2]], bit
             assert parsed.damaged == 1
+
+
+@pytest.mark.parametrize("size", [LARGE - 1, LARGE, LARGE + 1, 5 * LARGE])
+def test_large_bodies_are_framed_and_parsed_like_small_ones(size: int) -> None:
+    records = [Event("event", b"%036d" % number, body, 7) for number, body in enumerate([b"{}", b"x" * size, b"[]"])]
+    data = b"".join(map(encoded, records))
+    parsed = parse(data + bytes(500))
+    assert (parsed.records, parsed.end, parsed.damaged) == (records, len(data), 0)
+    torn = parse(data[: len(encoded(records[0])) + size // 2] + bytes(size) + encoded(records[2]))
+    assert (torn.records, torn.damaged) == ([records[0], records[2]], 1)
+
+
+@given(st.integers(LARGE + 1, 3 * LARGE), st.data())
+@QUICK
+def test_damage_to_a_large_body_that_is_no_longer_text_or_longer_than_a_word_is_noticed(
+    size: int, data: st.DataObject
+) -> None:
+    body = ("ümläut " * (size // 9 + 1)).encode()
+    records = [Event("event", b"%036d" % number, body, 7) for number in range(3)]
+    whole = b"".join(map(encoded, records))
+    start = len(whole) // 3 + head_size + 36 + data.draw(st.integers(0, len(body) - 100))
+    damage = data.draw(
+        st.one_of(
+            st.sampled_from([b"\0", b"\xff"]),
+            st.integers(61, 100).map(lambda count: bytes(byte ^ 1 for byte in whole[start : start + count])),
+        )
+    )
+    parsed = parse(whole[:start] + damage + whole[start + len(damage) :])
+    assert (parsed.records, parsed.damaged) == ([records[0], records[2]], 1)
 
 
 def test_zeros_in_the_middle_are_not_taken_for_the_end() -> None:
