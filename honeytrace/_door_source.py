@@ -107,7 +107,7 @@ _CALL = """\
                 $rare.leave($rare.Call({call_fields}))
             $state = $live.pop($id, None)
             if $state is $plan:
-                $form = $plan.form
+                $frame = $plan.frame
                 $kind = $type($result)
                 try:
                     $out = $dumps($result) if $kind is $str and $len($result) < 250 or $kind in $scalars else None
@@ -116,23 +116,21 @@ _CALL = """\
                 if $out is None:
                     $out = $recorder.snapshot($result)
                     if $out[:1] == b"{{" and $rare.issubclass($kind, $rare.dict):
-                        $form = $plan.object_form
+                        $frame = $plan.object_frame
                 $submit = $recorder.submit
                 $time = $start + $anchor
-                $start = $time // 1000
-                $end = ($end + $anchor) // 1000
-                $out = $form % ($id, $session, $parent, $start, $end, $end - $start, $inputs, $out)
+                $out = $join(($session, $parent, $frame, $inputs, $out))
                 if $root:
                     if $opening and $recorder.session_name is None:
-                        $submit("root", $id, $out, $time)
+                        $submit("root", $id, $out, $time, $end - $start)
                         $opening.clear()
                     else:
                         $rare.announce($recorder, $session, $opening)
-                        $submit("last", $id, $out, $time)
+                        $submit("last", $id, $out, $time, $end - $start)
                 else:
                     if $opening:
                         $rare.announce($recorder, $session, $opening)
-                    $submit("event", $id, $out, $time)
+                    $submit("event", $id, $out, $time, $end - $start)
                 $state = None
                 if $late:
                     $rare.finish_late()

@@ -22,7 +22,7 @@ from honeytrace._bookkeeping import announce, fail, finish_enriched, finish_late
 from honeytrace._context import gone, settle
 from honeytrace._diagnostics import failed
 from honeytrace._door_source import begin_source, door_source, encode_by_plan, encode_parameters, factory_source
-from honeytrace._event import PLAIN_SCALARS
+from honeytrace._event import PLAIN_SCALARS, SEPARATOR
 from honeytrace._ids import new_id, take
 from honeytrace._parameters import Parameters, parameters_of
 from honeytrace._span import Call, Plan, Recorder, live
@@ -68,6 +68,7 @@ _GIVEN: dict[str, object] = {
     "clock": perf_counter_ns,
     "dumps": orjson.dumps,
     "gone": gone,
+    "join": SEPARATOR.join,
     "late": late,
     "len": len,
     "live": live,

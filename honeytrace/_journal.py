@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import TIMEOUT_MAX, RLock
-from time import monotonic
+from time import monotonic, time_ns
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -30,6 +30,7 @@ from honeytrace._segment import (
     HEADER,
     LARGE,
     MARK,
+    PRIME,
     Segment,
     count_others,
     in_memory,
@@ -73,8 +74,8 @@ _LEFT_BEHIND = 4
 _REWIND = 32 << 10
 """From so many bytes on a segment of which all has left is written from its start again, not further on."""
 
-_LOOK = 0.00025
-"""Seconds between two looks at the file while records come: who cut it short would end the process with SIGBUS."""
+_LOOK = 250_000
+"""Nanoseconds between two looks at the file while records come: who cut it short would end the process with SIGBUS."""
 
 _DAMAGED = "damaged"
 
@@ -118,7 +119,7 @@ class Journal:
     def __repr__(self) -> str:
         return f"Journal({self.name!r}, max_bytes={self._max_bytes}, bytes={self.written - self.released})"
 
-    def append(self, kind: Kind, id: bytes, body: bytes, time_ns: int) -> bool:
+    def append(self, kind: Kind, id: bytes, body: bytes, time_ns: int, took_ns: int = -1) -> bool:
         """Add a record behind all others; say whether there was room. No lock, no system call.
 
         Wakes the flusher only where it asked for that: when it sleeps for lack of work, or a batch is full. After
@@ -126,10 +127,11 @@ class Journal:
         """
         code = CODES[kind]
         if len(body) > LARGE:
-            return self._append_large(code, id, body, time_ns)
+            return self._append_large(code, id, body, time_ns, took_ns)
         rest = id + body
-        record = pack_head(MARK, code, 0, len(rest), crc32(rest, time_ns + code & 0xFFFFFFFF), time_ns) + rest
-        if monotonic() > self._look_at:
+        check = crc32(rest, (time_ns + code + took_ns * 3) % PRIME)
+        record = pack_head(MARK, code, 0, len(rest), check, time_ns, took_ns) + rest
+        if not self._looked_at <= time_ns < self._look_at:
             self._look()
         size = len(record)  # from here to the assignment into the mapping: no call, and no jump that is taken (3.10)
         segment = self._segment
@@ -144,10 +146,10 @@ class Journal:
             return True
         return self._append_slowly(record, code)
 
-    def _append_large(self, code: int, id: bytes, body: bytes, time_ns: int) -> bool:
+    def _append_large(self, code: int, id: bytes, body: bytes, time_ns: int, took_ns: int) -> bool:
         """The same for a large body, which is not copied on the way."""
-        head = large_head(code, id, body, time_ns)
-        if monotonic() > self._look_at:
+        head = large_head(code, id, body, time_ns, took_ns)
+        if not self._looked_at <= time_ns < self._look_at:
             self._look()
         head_size, size = len(head), len(head) + len(body)
         segment = self._segment
@@ -163,9 +165,9 @@ class Journal:
             return True
         return self._append_slowly(head + body, code)
 
-    def _append_locked(self, kind: Kind, id: bytes, body: bytes, time_ns: int) -> bool:
+    def _append_locked(self, kind: Kind, id: bytes, body: bytes, time_ns: int, took_ns: int = -1) -> bool:
         with self._lock:
-            return Journal.append(self, kind, id, body, time_ns)
+            return Journal.append(self, kind, id, body, time_ns, took_ns)
 
     @property
     def written(self) -> int:
@@ -397,7 +399,7 @@ class Journal:
         self._writers: list[Writer] = []
         self._writer = None
         self._segment = _sealed(written)
-        self._look_at = float("inf")
+        self._look_again(in_file=False)
         self._held = None
         self.released = written
         # Pairs: events, session and update records.
@@ -466,7 +468,7 @@ class Journal:
         made.base = old.base + old.next - HEADER
         self._own += added
         self._segment = made
-        self._look_at = monotonic() + _LOOK if made.in_file else float("inf")
+        self._look_again(in_file=made.in_file)
         self._set_limits()
         old.unmap()
         self._let_go_if_done(old)
@@ -507,9 +509,15 @@ class Journal:
             segment.room = min(segment.size, self.released + self._max_bytes - segment.base)
             segment.limit = min(segment.room, self._wake_at - segment.base - 1)
 
+    def _look_again(self, *, in_file: bool) -> None:
+        """Say when: by the wall clock, which the records bring along. One that began before counts as later."""
+        now = time_ns()
+        self._looked_at: float = now - _LOOK if in_file else -math.inf
+        self._look_at: float = now + _LOOK if in_file else math.inf
+
     def _look(self) -> None:
         """Begin another segment if somebody removed the file of this one, or cut it short."""
-        self._look_at = monotonic() + _LOOK
+        self._look_again(in_file=True)
         segment = self._segment
         if segment.intact():
             return

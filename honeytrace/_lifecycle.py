@@ -282,16 +282,16 @@ class Tracer(RecordingTracer):
         """The books of all exporters since `init()`; what `shutdown()` returns has those of its end."""
         return self._pipelines().stats()
 
-    def _forward(self, kind: Kind, id: bytes, body: bytes, time_ns: int, /) -> None:
+    def _forward(self, kind: Kind, id: bytes, body: bytes, time_ns: int, took_ns: int = -1, /) -> None:
         """Stand in for delivery of a recorder that has been replaced: what is open finishes where events go now.
 
         After shutdown() they go into the journal of before, for the next process.
         """
         recorder = self.recorder
         if recorder is not None:
-            recorder.submit(kind, id, body, time_ns)
+            recorder.submit(kind, id, body, time_ns, took_ns)
         elif self._ended is not None:
-            self._ended.submit_late(kind, id, body, time_ns)
+            self._ended.submit_late(kind, id, body, time_ns, took_ns)
 
     def _pipelines(self) -> Pipelines:
         """What is running; nothing at all before init() and after shutdown()."""

@@ -104,16 +104,16 @@ class Pipelines:
         if len(appends) == 1:
             return appends[0]
 
-        def submit(kind: Kind, id: bytes, body: bytes, time_ns: int, /) -> None:
+        def submit(kind: Kind, id: bytes, body: bytes, time_ns: int, took_ns: int = -1, /) -> None:
             for append in appends:
-                append(kind, id, body, time_ns)
+                append(kind, id, body, time_ns, took_ns)
 
         return submit
 
-    def submit_late(self, kind: Kind, id: bytes, body: bytes, time_ns: int, /) -> None:
+    def submit_late(self, kind: Kind, id: bytes, body: bytes, time_ns: int, took_ns: int = -1, /) -> None:
         """Take a record after the end: the next process delivers it, unless the journal is in memory."""
         for pipeline in self._all:
-            pipeline.journal.append(kind, id, body, time_ns)
+            pipeline.journal.append(kind, id, body, time_ns, took_ns)
             if pipeline.journal.in_memory():
                 warn_once("too late", "a span that was open at shutdown() ended after it: its event is lost")
 

@@ -15,8 +15,9 @@ The file, all numbers little-endian:
         1 byte      what is checked of the body: 0 all of it, 1 every 61st byte
         2 bytes     zero
         4 bytes     length of what follows the head: id and body
-        4 bytes     CRC-32 of id and body, begun with (time + kind) modulo 2**32
+        4 bytes     CRC-32 of id and body, begun with (time + kind + 3 * duration) modulo 2**30 - 35
         8 bytes     time in nanoseconds since the epoch, signed
+        8 bytes     duration in nanoseconds where the body is packed (_event.unpack), -1 where it is JSON
         36 bytes    id, ASCII
         the rest    body
 
@@ -41,10 +42,10 @@ from struct import error as StructError
 from threading import RLock
 from zlib import crc32
 
-from honeytrace._event import Event
+from honeytrace._event import Event, unpack
 
 __all__ = [
-    "CODES", "EVENTS", "HEADER", "LARGE", "MARK", "Parsed", "Segment", "count_others", "create", "frame",
+    "CODES", "EVENTS", "HEADER", "LARGE", "MARK", "PRIME", "Parsed", "Segment", "count_others", "create", "frame",
     "head_size", "identity", "in_memory", "large_head", "open_existing", "pack_head", "parse", "peek", "take_stock",
 ]  # fmt: skip
 
@@ -58,43 +59,40 @@ _FILE_HEAD = Struct("<6sBxQQ")
 _OFFSET = Struct("<QQ")
 _OFFSET_AT = 8
 _ALL_BITS = (1 << 64) - 1
-_HEAD = Struct("<4sBB2xIIq")
+_HEAD = Struct("<4sBB2xIIqq")
 pack_head, head_size = _HEAD.pack, _HEAD.size
 _ID = 36
 LARGE = 16_384
 """Bodies of more bytes are checked in part."""
 _STEP = 61
+PRIME = 2**30 - 35
 _KINDS = (None, *CODES)
 _ZEROS = bytes(1 << 18)
 
 
-def frame(kind: str, id: bytes, body: bytes, time_ns: int) -> bytes:
+def frame(kind: str, id: bytes, body: bytes, time_ns: int, took_ns: int = -1) -> bytes:
     """Encode one record as it stands in a segment; `append` of the journal does the same without a call."""
     code = CODES[kind]
     if len(body) > LARGE:
-        return large_head(code, id, body, time_ns) + body
+        return large_head(code, id, body, time_ns, took_ns) + body
     rest = id + body
-    return pack_head(MARK, code, 0, len(rest), crc32(rest, time_ns + code & 0xFFFFFFFF), time_ns) + rest
+    check = crc32(rest, (time_ns + code + took_ns * 3) % PRIME)
+    return pack_head(MARK, code, 0, len(rest), check, time_ns, took_ns) + rest
 
 
-def large_head(code: int, id: bytes, body: bytes, time_ns: int) -> bytes:
+def large_head(code: int, id: bytes, body: bytes, time_ns: int, took_ns: int) -> bytes:
     """Encode what stands before a large body, the id included."""
-    return pack_head(MARK, code, 1, len(id) + len(body), _check_in_part(code, id, body, time_ns), time_ns) + id
+    check = crc32(body[::_STEP], crc32(id, (time_ns + code + took_ns * 3) % PRIME))
+    return pack_head(MARK, code, 1, len(id) + len(body), check, time_ns, took_ns) + id
 
 
-def _check_in_part(code: int, id: bytes, body: bytes, time_ns: int) -> int:
-    return crc32(body[::_STEP], crc32(id, time_ns + code & 0xFFFFFFFF))
-
-
-def _is_whole(code: int, method: int, check: int, id: bytes, body: bytes, time_ns: int) -> bool:
-    if method == 0:
-        return crc32(body, crc32(id, time_ns + code & 0xFFFFFFFF)) == check
-    if method != 1 or _check_in_part(code, id, body, time_ns) != check or b"\0" in body:
-        return False
+def _text_of(id: bytes, body: bytes, method: int, time_ns: int, took_ns: int) -> bytes | None:
+    """Give the JSON of a body whose checksum is right; None if it is damaged all the same, where part was checked."""
     try:
-        return body.isascii() or bool(body.decode())
-    except UnicodeDecodeError:
-        return False
+        text = body if took_ns < 0 else unpack(id, body, time_ns, took_ns)
+        return text if not method or (b"\0" not in text and (text.isascii() or text.decode())) else None
+    except ValueError:  # UnicodeDecodeError among them
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,20 +108,23 @@ def parse(data: bytes, start: int = 0, *, max_bytes: int | None = None, max_coun
     """Read records from `start` on, at least one if there is any; bounds are of bodies and of records."""
     records: list[Event] = []
     total, position, size, damaged, sound = len(data), start, 0, 0, True
-    unpack, count = _HEAD.unpack_from, total if max_count is None else max_count
+    unpack_head, count = _HEAD.unpack_from, total if max_count is None else max_count
     new, kind = tuple.__new__, Event  # half the price of Event(...)
     while position < total and len(records) < count:
         begin = position + head_size
         if begin <= total:
-            mark, code, method, length, check, time_ns = unpack(data, position)
+            mark, code, method, length, check, time_ns, took_ns = unpack_head(data, position)
             end = begin + length
-            if mark == MARK and end <= total and length >= _ID and 0 < code < len(_KINDS):
+            if mark == MARK and end <= total and length >= _ID and 0 < code < len(_KINDS) and method < 2:
                 id, body = data[begin : begin + _ID], data[begin + _ID : end]
-                if _is_whole(code, method, check, id, body, time_ns):
-                    size += len(body)
+                checked = body[::_STEP] if method else body
+                whole = crc32(checked, crc32(id, (time_ns + code + took_ns * 3) % PRIME)) == check
+                text = _text_of(id, body, method, time_ns, took_ns) if whole else None
+                if text is not None:
+                    size += len(text)
                     if records and max_bytes is not None and size > max_bytes:
                         break
-                    records.append(new(kind, (_KINDS[code], id, body, time_ns)))
+                    records.append(new(kind, (_KINDS[code], id, text, time_ns)))
                     position, sound = end, True
                     continue
         following = data.find(MARK, position + 1)

@@ -17,7 +17,7 @@ import orjson
 
 from honeytrace._context import Current
 from honeytrace._diagnostics import guard
-from honeytrace._event import Submit
+from honeytrace._event import OPEN, Submit, packed_frame
 from honeytrace.exceptions import TraceError
 
 TYPE_CHECKING = False
@@ -110,8 +110,8 @@ class Recorder:
 class Plan:
     """What every span of one place in the program has in common.
 
-    `head` opens the event's JSON, `tail` closes it in the usual case (nothing enriched, no error), and `form` is the
-    whole of that case, to be filled in with %; `object_form` where the result is a dict. A subclass may reshape inputs
+    `head` opens the event's JSON, `tail` closes it in the usual case (nothing enriched, no error), and `frame` is both
+    as they go into a packed body; `object_frame` where the result is a dict. A subclass may reshape inputs
     and results: what a decorator was told to leave out, rewrite or hide (see _plan).
     """
 
@@ -121,9 +121,9 @@ class Plan:
         "event_type",
         "expected",
         "fixed",
-        "form",
+        "frame",
         "head",
-        "object_form",
+        "object_frame",
         "plain_outputs",
         "prepared_for",
         "reduce",
@@ -145,7 +145,7 @@ class Plan:
         self.reduce: Callable[[list[Any]], object] | None = None
         self.plain_outputs = True
         """Whether a snapshot of the result is all there is to do."""
-        self.head = self.form = self.object_form = b""
+        self.head = self.frame = self.object_frame = b""
         self.encoded: dict[str, dict[str, Any]] = {}
         self.tail = b"}"
         self.prepared_for: Recorder | None = None
@@ -167,9 +167,8 @@ class Plan:
         self.encoded = {field: pieces(recorder, values) for field, values in self.fixed.items()}
         if self.encoded:
             tail = b"," + orjson.dumps(self.encoded)[1:]
-        before, behind = self.head.replace(b"%", b"%%"), tail.replace(b"%", b"%%")
-        self.object_form = before + _OBJECT + behind
-        self.form = before + _RESULT + behind
+        self.object_frame = packed_frame(self.head, tail, is_object=True)
+        self.frame = packed_frame(self.head, tail, is_object=False)
         self.tail = tail
         self.simple_for = recorder if simple else None
         self.prepared_for = recorder
@@ -301,14 +300,6 @@ def pieces(recorder: Recorder, values: object) -> dict[str, Any]:
     return decoded if isinstance(decoded, dict) else {"value": decoded}
 
 
-# Numbers are written in microseconds with an exponent: 1763940000123123e-3 is the JSON number of milliseconds
-# 1763940000123.123. One integer costs half of the two that a decimal point needs.
-_IDS = b',"event_id":"%b","session_id":"%b","parent_id":"%b"'
-_OPEN = _IDS + b',"start_time":%de-3,"end_time":%de-3,"duration":%de-3,"inputs":%b'
-_RESULT = _OPEN + b',"outputs":{"result":%b}'
-_OBJECT = _OPEN + b',"outputs":%b'
-
-
 def encode_extra(
     call: Call,
     ended: int,
@@ -320,7 +311,7 @@ def encode_extra(
     """Encode an event with enrichment, an error, or metadata of its own. Outputs and metadata are encoded already."""
     plan = call.plan
     start, end = (call.start + call.anchor) // 1000, (ended + call.anchor) // 1000
-    opened = plan.head + _OPEN % (call.id, call.session, call.parent, start, end, end - start, call.inputs)
+    opened = plan.head + OPEN % (call.id, call.session, call.parent, start, end, end - start, call.inputs)
     rest: dict[str, Any] = {}
     enriched = extra.fields.get("outputs")
     if outputs is not None or enriched is not None:

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, overload
 
-from honeytrace._event import FIELDS, Event, Kind, expand
+from honeytrace._event import FIELDS, Event, Kind, expand, unpack
 from honeytrace._lifecycle import Tracer, default_tracer
 from honeytrace._snapshot import Limits, Snapshotter
 from honeytrace._span import OBJECT_FIELDS, Extra, Plan, Recorder, live
@@ -142,8 +142,8 @@ class Traces(Sequence[CapturedEvent]):
         """Spans that were started since the capture began and have not finished."""
         return [state.plan if isinstance(state, Extra) else state for id, state in live.items() if id not in self._open]
 
-    def _submit(self, kind: Kind, id: bytes, body: bytes, time_ns: int) -> None:
-        self._records.append(Event(kind, id, body, time_ns))
+    def _submit(self, kind: Kind, id: bytes, body: bytes, time_ns: int, took_ns: int = -1, /) -> None:
+        self._records.append(Event(kind, id, body if took_ns < 0 else unpack(id, body, time_ns, took_ns), time_ns))
 
 
 class capture:

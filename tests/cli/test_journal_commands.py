@@ -212,7 +212,7 @@ def test_a_damaged_journal_gives_what_is_whole(private_home, server):
     killed(9, **to(server))
     (segment,) = private_home.glob("journal/*/*/*.seg")
     data = bytearray(segment.read_bytes())
-    where = data.find(b'"result":4')
+    where = data.index(b'{"n":4')
     data[where : where + 8] = b"\0" * 8
     segment.write_bytes(data)
     assert "1 place cannot be read" in run("status").stdout
