@@ -27,7 +27,7 @@ from honeytrace._event import Event
 from honeytrace.exceptions import ConfigError, ExportError
 from honeytrace.exporters._faults import fault, key_refused, stored_ids
 from honeytrace.exporters._http import Answer, Http, NoAnswer
-from honeytrace.exporters._parcels import Load, Parcel, cut
+from honeytrace.exporters._parcels import Load, Parcel, cut, records_of
 from honeytrace.exporters._remembered import FailedBatch, KnownServer
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class HoneyHiveExporter:
         server, start = self._server, 0
         while start < len(parcels) and not server.lacks(_BATCH):
             part = cut(parcels, start, server.limit)
-            body = b'{"events":[' + b",".join([parcel.body for parcel in part]) + b"]}"
+            body = _batch(part)
             answer = self._send(trip, "POST", _BATCH, body, part)
             if answer.status in _MISSING:
                 server.note_lacking(_BATCH)
@@ -155,7 +155,7 @@ class HoneyHiveExporter:
         """Send updates. An event may not be visible yet, so one that is not found is tried again, five times."""
         waiting = hopeless = 0
         for parcel in updates:
-            tries = self._failed.not_found(parcel.records)
+            tries = self._failed.not_found(records_of(parcel))
             if tries < _UPDATE_TRIES:
                 route = f"{_EVENTS}/{quote(parcel.id.decode(), safe='')}"
                 answer = self._send(trip, "PUT", route, parcel.body, [parcel])
@@ -163,7 +163,7 @@ class HoneyHiveExporter:
                     self._check(trip, answer, f"PUT {_EVENTS}/{{id}}", [parcel])
                     trip.note_arrived([parcel])
                     continue
-                tries = self._failed.note_not_found(parcel.records)
+                tries = self._failed.note_not_found(records_of(parcel))
             if tries < _UPDATE_TRIES:
                 waiting = max(waiting, tries)
             else:
@@ -182,7 +182,7 @@ class HoneyHiveExporter:
             "Accept-Encoding": "identity",
             "User-Agent": _user_agent(),
             # That of the oldest record: the same when the request is repeated.
-            "hh-client-timestamp": str(min([record.time_ns for parcel in parcels for record in parcel.records])),
+            "hh-client-timestamp": str(min([parcel.time_ns for parcel in parcels])),
         }
         url = f"{self._host}{route}{self._query}"
         deadline = min(trip.deadline, began + self._timeout)
@@ -233,7 +233,16 @@ class _Trip:
 
     def note_arrived(self, parcels: Iterable[Parcel]) -> None:
         """The records of these have arrived."""
-        self.arrived += [record for parcel in parcels for record in parcel.records]
+        for parcel in parcels:
+            self.arrived += records_of(parcel)
+
+
+def _batch(parcels: Sequence[Parcel]) -> bytes:
+    """Write the body of a batch. What stands around the events is joined with them: megabytes are copied once."""
+    bodies = [parcel.body for parcel in parcels]
+    bodies[0] = b'{"events":[' + bodies[0]
+    bodies[-1] += b"]}"
+    return b",".join(bodies)
 
 
 def _what_is_wrong(key: object) -> str | None:
