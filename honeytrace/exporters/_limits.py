@@ -15,12 +15,19 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
 
 __all__ = ["DeadlineReached", "Inherited", "Progress", "adopt", "in_progress", "limited"]
 
 _PIECE = 16_384
 """Bytes per write: so many the system takes whole or not at all, so no write waits twice."""
+
+_SENT_AT_ONCE = 262_144
+"""Bytes per write where we wait ourselves. A tenth of what a large batch costs is in small pieces: each gives up the
+interpreter to the program's threads, and asks for it again."""
 
 
 class DeadlineReached(Exception):
@@ -90,6 +97,9 @@ _kinds: dict[type[Any], type[Any]] = {}
 
 def _adopted(kind: type[Any]) -> type[Any]:
     """The kind of stream with the deadline in it. A class: functions on the object would tie it into a cycle."""
+    # What this one writes goes to its socket, with or without TLS. Of any other kind that is not known: TLS within TLS
+    # has a socket too, and what is sent there is not encrypted for the right reader.
+    is_plain = kind.__name__ == "SyncStream" and kind.__module__.startswith("httpcore.")
 
     class Adopted(kind):  # type: ignore[misc]
         honeytrace_adopted = True
@@ -103,8 +113,11 @@ def _adopted(kind: type[Any]) -> type[Any]:
 
         def write(self, buffer: bytes, timeout: float | None = None) -> None:
             self._mine()
+            if is_plain and len(buffer) > _PIECE and (there := self.get_extra_info("socket")) is not None:
+                return _send(there, buffer, timeout)
             for start in range(0, len(buffer), _PIECE):
                 super().write(buffer[start : start + _PIECE], _left(timeout))
+            return None
 
         def start_tls(self, ssl_context: Any, server_hostname: Any = None, timeout: float | None = None) -> Any:
             self._mine()
@@ -118,6 +131,25 @@ def _adopted(kind: type[Any]) -> type[Any]:
 
     Adopted.__name__ = Adopted.__qualname__ = kind.__name__
     return Adopted
+
+
+def _send(there: socket.socket, buffer: bytes, timeout: float | None) -> None:
+    """Send all of it; the deadline holds for every wait, however little the system takes at a time.
+
+    Raises:
+        httpcore.WriteError, httpcore.WriteTimeout: as the stream itself would.
+    """
+    import httpcore
+
+    rest = memoryview(buffer)
+    try:
+        while rest:
+            there.settimeout(_left(timeout))
+            rest = rest[there.send(rest[:_SENT_AT_ONCE]) :]
+    except TimeoutError as error:
+        raise httpcore.WriteTimeout(str(error)) from error
+    except OSError as error:
+        raise httpcore.WriteError(str(error)) from error
 
 
 def _left(timeout: float | None) -> float | None:

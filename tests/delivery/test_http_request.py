@@ -19,6 +19,7 @@ import pytest
 from fault_server import FaultServer, ServerProcess, read_log
 
 from honeytrace.exporters._http import Answer, Http, NoAnswer
+from honeytrace.exporters._limits import adopt
 
 ID = "6c6b1bd6-3e1b-4a0c-8d0b-6b2f3c1d2e4f"
 EVENT = b'{"event_id":"%s","event_type":"tool","inputs":{}}' % ID.encode()
@@ -287,8 +288,37 @@ def test_tls_works_and_an_unknown_certificate_is_refused(tmp_path: Path) -> None
         with httpx.Client(verify=trusting) as client:
             http = Http(client=client, transport=None, verify=True)
             assert post(http, server).status == 200
+            large = EVENT[:-1] + b',"error":"%s"}' % (b"x" * 3_000_000)
+            assert post(http, server, large).status == 200
+            assert len(server.events[-1]["error"]) == 3_000_000
             server.mode("drip_headers", seconds=0.05)
             assert_ends_in_time(http, server.url)
+            server.mode("unread")
+            assert_ends_in_time(http, server.url, b"x" * 40_000_000)
+
+
+def test_what_a_stream_does_to_its_bytes_is_not_passed_over() -> None:
+    """TLS within TLS, say, as with a proxy that is spoken to in TLS: it has a socket, and it encrypts."""
+
+    class Reversing:
+        def __init__(self, connection: socket.socket) -> None:
+            self.connection = connection
+
+        def write(self, buffer: bytes, timeout: float | None = None) -> None:
+            self.connection.sendall(buffer[::-1])
+
+        def get_extra_info(self, info: str) -> socket.socket | None:
+            return self.connection if info == "socket" else None
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        stream = Reversing(ours)
+        adopt(stream)
+        stream.write(b"a" + b"b" * 20_000)
+        ours.shutdown(socket.SHUT_WR)
+        came = b"".join(iter(lambda: theirs.recv(65536), b""))
+    assert len(came) == 20_001
+    assert came[0:1] == b"b"
 
 
 # Secrets and noise
