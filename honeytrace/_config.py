@@ -28,6 +28,8 @@ class Settings:
     max_event_bytes: int = 1_000_000
     journal: Path | None = None
     """The folder of the journals; None keeps them in memory."""
+    journal_missing: bool = False
+    """Whether a folder was wanted, and there is no home for it."""
     journal_bytes: int = 256 * 1024 * 1024
     enabled: bool = True
 
@@ -37,8 +39,15 @@ class Settings:
 
 
 def home() -> Path:
-    """The folder of the local store: HONEYTRACE_HOME, or ~/.honeytrace."""
-    return Path(os.environ.get("HONEYTRACE_HOME") or Path.home() / ".honeytrace").expanduser()
+    """The folder of the local store: HONEYTRACE_HOME, or ~/.honeytrace.
+
+    Raises:
+        ConfigError: this user has no home.
+    """
+    try:
+        return Path(os.environ.get("HONEYTRACE_HOME") or Path.home() / ".honeytrace").expanduser()
+    except RuntimeError:
+        raise ConfigError("HONEYTRACE_HOME must be a folder: there is no home directory to take instead") from None
 
 
 def _journals(given: bool | str | os.PathLike[str] | None) -> Path | None:
@@ -46,7 +55,7 @@ def _journals(given: bool | str | os.PathLike[str] | None) -> Path | None:
         return None
     try:
         return home() / "journal" if given is None or given is True else Path(given).expanduser()
-    except RuntimeError:  # there is no home
+    except (ConfigError, RuntimeError):  # there is no home
         return None
 
 
@@ -93,6 +102,7 @@ def load(
     ):
         if value is not None and not isinstance(value, str):
             raise ConfigError(f"{name} must be a string, not {type(value).__name__}")
+    journals = _journals(journal)
     return Settings(
         api_key=api_key or env("HH_INGESTION_API_KEY") or env("HH_API_KEY") or None,
         server_url=(server_url or env("HH_API_URL") or DEFAULT_SERVER_URL).rstrip("/"),
@@ -100,7 +110,8 @@ def load(
         session_name=session_name or env("HH_SESSION_NAME") or None,
         sample_rate=rate,
         max_event_bytes=size,
-        journal=_journals(journal),
+        journal=journals,
+        journal_missing=journals is None and journal is not False,
         journal_bytes=held,
         enabled=(not _flag("HH_DISABLE_TRACING")) if enabled is None else enabled,
     )

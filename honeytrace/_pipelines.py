@@ -54,6 +54,13 @@ class _Pipeline:
         folder = None
         if settings.journal is not None and isinstance(destination, str):
             folder = DestinationFolder.of(settings.journal, exporter.name, destination)
+        elif settings.journal_missing and isinstance(destination, str):
+            warn_once(
+                "no home",
+                "HONEYTRACE_HOME is not set and there is no home directory: the journal of %s is kept in memory: "
+                "what is not delivered when the process ends is lost",
+                exporter.name,
+            )
         self.journal = Journal(exporter.name, settings.journal_bytes, folder)
         self.flusher = Flusher(self.journal, exporter)
         self.flusher.look_after_others()
@@ -239,7 +246,10 @@ async def in_a_thread(call: Callable[[], FlushResult]) -> FlushResult:
         with suppress(RuntimeError):  # the loop has been closed
             loop.call_soon_threadsafe(settle, result, error)
 
-    Thread(target=run, name="honeytrace-aflush", daemon=True).start()
+    try:
+        Thread(target=run, name="honeytrace-aflush", daemon=True).start()
+    except RuntimeError:  # no thread can be started: better here than not at all
+        return call()
     return await outcome
 
 

@@ -71,9 +71,14 @@ def _findings(arguments: argparse.Namespace) -> Iterator[_Finding]:
     yield from _surroundings(os.environ)
     if settings.api_key is not None:
         yield from _server(settings, settings.api_key)
-    journals = journals_of(arguments.journal)
+    try:
+        journals = journals_of(arguments.journal)
+        store = Path(arguments.store) if arguments.store is not None else default_path()
+    except ConfigError as error:
+        yield _Finding("fail", "home", str(error), "set HONEYTRACE_HOME to a folder that this user may write to")
+        return
     yield from _disk("journal", journals)
-    yield from _store(Path(arguments.store) if arguments.store is not None else default_path())
+    yield from _store(store)
     yield from _waiting(journals)
 
 

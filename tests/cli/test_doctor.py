@@ -144,6 +144,12 @@ def test_a_home_that_cannot_be_written_is_a_failure_with_advice(tmp_path):
     assert "set HONEYTRACE_HOME" in found["fail", "journal"]
 
 
+def test_a_home_that_is_nowhere_is_a_failure_with_advice():
+    code, found = doctor(HONEYTRACE_HOME="~no-such-user/honeytrace")
+    assert code == 1
+    assert "set HONEYTRACE_HOME" in found["fail", "home"]
+
+
 def test_a_store_of_a_later_release_is_a_failure(private_home):
     program("calls(1); honeytrace.shutdown()")
     import sqlite3

@@ -295,3 +295,11 @@ def test_a_timeout_that_is_no_number_of_seconds_is_refused(timeout):
     done = run("flush", "--timeout", timeout)
     assert done.returncode == 2
     assert "must be a number of seconds from 0 up" in done.stderr
+
+
+def test_commands_without_a_home_end_with_one_line():
+    for command in ("status", "flush", "dead-letters", "sessions", "export"):
+        done = run(command, HONEYTRACE_HOME="~no-such-user/honeytrace")
+        assert (done.returncode, done.stdout) == (2, ""), command
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("honeytrace: HONEYTRACE_HOME")

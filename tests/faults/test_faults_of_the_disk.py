@@ -125,6 +125,17 @@ def test_without_a_writable_home_everything_is_delivered_from_memory(
     assert "what is not delivered when the process ends is lost" in said
 
 
+def test_without_any_home_everything_is_delivered_from_memory_and_that_is_said_once(
+    server: FaultServer, stage: Stage
+) -> None:
+    body = "both(100); honeytrace.init(api_key='hh_test', server_url=os.environ['T_URL']); both(100, 'more ')"
+    program = stage.run(body, server.url, home=Path("~no-such-user/honeytrace"))
+    assert_exactly_once(server, program, expect=200)
+    (said,) = program.stderr.splitlines()
+    assert "HONEYTRACE_HOME" in said
+    assert "what is not delivered when the process ends is lost" in said
+
+
 @pytest.mark.slow
 def test_without_a_writable_home_and_a_server_the_end_says_what_is_lost(
     server: FaultServer, stage: Stage, unwritable: Path

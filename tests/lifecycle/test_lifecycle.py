@@ -258,6 +258,35 @@ def test_aflush_keeps_its_deadline_while_all_threads_of_the_loop_are_busy(run: R
     assert done.stdout == "True True\n"
 
 
+def test_aflush_delivers_where_no_thread_can_be_started(run: Run) -> None:
+    done = run(
+        """
+        # TRACED
+        import asyncio, threading
+
+        def none(thread):
+            raise RuntimeError("can't start new thread")
+
+        async def main():
+            work("a call")
+            threading.Thread.start = none
+            print((await honeytrace.aflush(5)).ok)
+
+        honeytrace.init()
+        asyncio.run(main())
+        """,
+        quiet=False,
+    )
+    assert done.stdout == "True\n"
+    assert names() == {"a call": 1}
+
+
+def test_the_local_store_without_a_home_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HONEYTRACE_HOME", "~no-such-user/honeytrace")
+    with pytest.raises(honeytrace.ConfigError, match="HONEYTRACE_HOME"):
+        honeytrace.init()
+
+
 @needs_fork
 def test_parent_and_forked_child_each_store_their_own_events(run: Run) -> None:
     run("""
