@@ -139,7 +139,7 @@ def test_a_flush_that_waits_out_a_backoff_uses_no_cpu() -> None:
     before = time.process_time()
     started = time.monotonic()
     assert line.flusher.flush(5)
-    assert 0.35 < time.monotonic() - started < 1
+    assert 0.35 < time.monotonic() - started < 4
     assert time.process_time() - before < 0.1
     line.flusher.stop(2)
 
@@ -234,7 +234,7 @@ def test_a_flush_cuts_a_backoff_short() -> None:
     until(lambda: line.flusher.last_error)
     started = time.monotonic()
     assert line.flusher.flush(5)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4
     line.flusher.stop(2)
 
 
@@ -244,7 +244,7 @@ def test_retry_after_is_honoured() -> None:
     assert line.exporter.failed.wait(5)
     failed = time.monotonic()
     assert line.exporter.arrived.wait(5)
-    assert 0.28 < time.monotonic() - failed < 1
+    assert 0.28 < time.monotonic() - failed < 3
     line.flusher.stop(2)
 
 

@@ -53,12 +53,16 @@ def post(http: Http, server: FaultServer | str, body: bytes = EVENT, within: flo
 
 def assert_ends_in_time(http: Http, url: str, body: bytes = EVENT, within: float = 0.4) -> NoAnswer:
     post_warm(http)
-    began = time.monotonic()
-    with pytest.raises(NoAnswer) as caught:
-        post(http, url, body, within)
-    took = time.monotonic() - began
-    assert within - 0.05 <= took < within + OVERSHOOT, took
-    assert caught.value.timed_out
+    for last in (False, False, True):  # a machine that is busy with others for a moment proves nothing
+        began = time.monotonic()
+        with pytest.raises(NoAnswer) as caught:
+            post(http, url, body, within)
+        took = time.monotonic() - began
+        assert within - 0.05 <= took
+        assert caught.value.timed_out
+        if took < within + OVERSHOOT:
+            break
+        assert not last, took
     return caught.value
 
 

@@ -287,7 +287,9 @@ class Stage:
 
     def segments(self) -> list[Path]:
         """The files of the journal."""
-        return sorted(self.home.rglob("*.seg"))
+        # Not rglob: a folder that vanishes meanwhile is an error to it (before Python 3.13).
+        walk = os.walk(self.home)
+        return sorted(Path(folder, name) for folder, _, names in walk for name in names if name.endswith(".seg"))
 
 
 def events(server: Any) -> list[dict[str, Any]]:
