@@ -110,8 +110,8 @@ class Journal:
         """Taken over, and not looked at yet."""
         self._segment: Segment
         self._writer: Writer | None
-        self._held: tuple[Segment, int, bytes] | None
-        """What was read of a segment and may hold more records: offset and bytes. The consumer's alone."""
+        self._held: list[tuple[Segment, int, bytes]]
+        """What was read of two segments and may hold more records: offset and bytes. The consumer's alone."""
         self._begin(0)
         if sys.gettrace() is not None or not getattr(sys, "_is_gil_enabled", _yes)():
             self.append = self._append_locked  # type: ignore[method-assign]
@@ -203,15 +203,18 @@ class Journal:
         return all(segment.base + segment.acknowledged >= end for segment, end in mark)
 
     def take(self, max_bytes: int, max_count: int) -> Batch:
-        """Read the oldest records, at least one if there is any, without removing them. Our own come first.
+        """Read the oldest records, at least one if there is any, without removing them.
+
+        Our own come first, and then take turns with what the dead left: who records without a pause would otherwise
+        never get to that.
 
         Raises:
             OSError: a file cannot be read, this time.
         """
         while True:
             with self._lock:
-                waiting = (one for one in (*self._own, *self._orphans) if one.acknowledged < one.next)
-                segment = next(waiting, self._segment)
+                held = (*self._orphans, *self._own) if self._theirs_next else (*self._own, *self._orphans)
+                segment = next((one for one in held if one.acknowledged < one.next), self._segment)
             base, start, until = segment.base, segment.acknowledged, segment.next
             if start >= until:
                 return Batch(records=(), events=0, segment=segment, base=base, start=start, end=start)
@@ -227,12 +230,11 @@ class Journal:
 
     def _data(self, segment: Segment, start: int) -> tuple[int, bytes]:
         """Read a segment from `start` on, unless it has been read before: offset and bytes."""
-        if self._held is not None:
-            held, begin, data = self._held
+        for held, begin, data in self._held:
             if held is segment and begin <= start < begin + len(data):
                 return begin, data
         data = segment.read(start)
-        self._held = (segment, start, data)
+        self._held = [(segment, start, data), *self._held[:1]]
         return start, data
 
     def acknowledge(self, batch: Batch, *, set_aside: bool = False) -> None:
@@ -400,7 +402,8 @@ class Journal:
         self._writer = None
         self._segment = _sealed(written)
         self._look_again(in_file=False)
-        self._held = None
+        self._held = []
+        self._theirs_next = False
         self.released = written
         # Pairs: events, session and update records.
         self._parted = [0, 0]  # left to others by close()
@@ -550,10 +553,10 @@ class Journal:
             segment.settled_others += others
             ledger[0] += batch.events
             ledger[1] += others
+            self._theirs_next = own
             self._set_limits()
         self._report_damage()
-        if self._held is not None and segment.acknowledged >= self._held[1] + len(self._held[2]):
-            self._held = None
+        self._held = [one for one in self._held if one[0].acknowledged < one[1] + len(one[2])]
         if not self._let_go_if_done(segment):
             with guard("noting in the journal what has arrived"):
                 segment.remember()

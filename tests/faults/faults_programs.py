@@ -289,7 +289,7 @@ class Stage:
         """The files of the journal."""
         # Not rglob: a folder that vanishes meanwhile is an error to it (before Python 3.13).
         walk = os.walk(self.home)
-        return sorted(Path(folder, name) for folder, _, names in walk for name in names if name.endswith(".seg"))
+        return sorted(Path(folder, name) for folder, *names in walk for name in sum(names, []) if name.endswith(".seg"))
 
 
 def events(server: Any) -> list[dict[str, Any]]:

@@ -242,3 +242,30 @@ def test_what_another_process_left_is_delivered_by_a_sibling_that_only_runs(serv
     soon(lambda: len(events(server)) >= 50, 15)
     sibling.go().end()
     assert_exactly_once(server, left, expect=50)
+
+
+def test_a_sibling_that_never_rests_delivers_what_another_process_left(server: FaultServer, stage: Stage) -> None:
+    server.mode("refuse")
+    left = stage.run("both(3000, 'left '); os._exit(0)", server.url)
+    server.modes([{"mode": "slow", "seconds": 0.02}, {"mode": "ok"}])  # there is something new after every answer
+    sibling = stage.start(
+        """
+        ready()
+        def work(name):
+            n = 0
+            while not done:
+                n += 1
+                traced(f"{name} {n}")
+                time.sleep(0.002)
+        done = []
+        threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+        for thread in threads: thread.start()
+        wait()
+        done.append(True)
+        for thread in threads: thread.join()
+        """,
+        server.url,
+    ).ready()
+    soon(lambda: sum(n.startswith("left ") for n in arrived(server)) == 3000, 20)
+    sibling.go().end()
+    assert_exactly_once(server, left, sibling)
