@@ -411,6 +411,7 @@ class Journal:
         self._adopted = 0
         self._said_damaged = 0
         self._file_after = 0.0
+        self._no_file: str | None = None  # why the latest segment is in memory, until that has been said
         self._delivered = [0, 0]
         self._set_aside = [0, 0]
         self._lost: dict[str, list[int]] = {_DAMAGED: [0, 0]}
@@ -427,6 +428,7 @@ class Journal:
                     break
         if put and self.written >= self._wake_at:
             self.wake()
+        self._say_in_memory()
         if notice is not None:
             with guard("reporting a refused record"):
                 logger.warning(
@@ -494,16 +496,22 @@ class Journal:
             return self._writer.add(size)
         except OSError as error:
             self._file_after = max(self._file_after, monotonic() + _NO_FILE)
+            self._no_file = str(error.strerror or error)
+        in_use = sum(segment.size for segment in self._own if not segment.in_file)
+        return _in_memory(size) if in_use + size <= max(_MEMORY_BYTES, needed) else None
+
+    def _say_in_memory(self) -> None:
+        """Say why there is no file. Not where it is found out: nobody should wait for a log that is slow."""
+        reason, self._no_file = self._no_file, None
+        if reason is not None and self.folder is not None:
             with guard("reporting a journal in memory"):
                 warn_once(
                     f"memory {self.folder.path}",
                     "cannot keep the journal of %s in %s (%s): what is not delivered when the process ends is lost",
                     self.name,
                     self.folder.path,
-                    error.strerror or error,
+                    reason,
                 )
-        in_use = sum(segment.size for segment in self._own if not segment.in_file)
-        return _in_memory(size) if in_use + size <= max(_MEMORY_BYTES, needed) else None
 
     def _set_limits(self) -> None:
         """Tell `append` how far it may go on its own."""
@@ -530,6 +538,7 @@ class Journal:
             segment.limit = segment.room = -1
             if not self._rotate(0):
                 self._segment = _sealed(self.written)
+        self._say_in_memory()
         with guard("reporting a changed journal"):
             warn_once(f"changed {self.name}", "a file of the journal of %s was removed or cut short", self.name)
 

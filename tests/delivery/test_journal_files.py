@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -603,6 +605,33 @@ def in_memory_all_the_same(journals: Path, preparation: str, noise: str) -> None
 def test_a_home_that_is_a_file_means_memory(journals: Path) -> None:
     journals.write_text("a file")
     in_memory_all_the_same(journals, "", "(File exists)" if sys.version_info < (3, 8) else "cannot keep the journal")
+
+
+def test_a_slow_log_holds_up_nobody_else_while_a_journal_goes_into_memory(journals: Path) -> None:
+    journals.write_text("a file")
+    saying, go_on = threading.Event(), threading.Event()
+
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            saying.set()
+            assert go_on.wait(20)
+
+    handler, log = Slow(), logging.getLogger("honeytrace")
+    journal = a_journal(journals)
+    log.addHandler(handler)
+    try:
+        first = threading.Thread(target=lambda: journal.append(*an_event()))
+        first.start()
+        assert saying.wait(20)
+        second = threading.Thread(target=lambda: journal.append(*an_event()), daemon=True)
+        second.start()
+        second.join(10)
+        assert not second.is_alive()
+    finally:
+        go_on.set()
+        log.removeHandler(handler)
+    first.join()
+    assert journal.books().recorded == 2
 
 
 def test_a_limit_on_file_sizes_means_memory(journals: Path) -> None:
