@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import FunctionType, MethodType
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
-from honeytrace._doors import build
+from honeytrace._doors import behind, build
 from honeytrace._parameters import parameters_of
 from honeytrace._plan import CallPlan, Options, SignaturePlan, check_names
 from honeytrace._receivers import Receivers
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["decorate"]
 
-_doors: WeakKeyDictionary[FunctionType, tuple[object, dict[str, Any], FunctionType]] = WeakKeyDictionary()
-"""Every door, with what it was made from: decorating a door again replaces it."""
+_doors: WeakSet[FunctionType] = WeakSet()
+"""Every door: decorating a door again replaces it. What it was made from is in its own cells: held from here, a function
+that refers to itself would never be collected."""
 
 
 def decorate(target: Any, tracer: Any, given: dict[str, Any]) -> Any:
@@ -60,14 +61,14 @@ def decorate(target: Any, tracer: Any, given: dict[str, Any]) -> Any:
 
 
 def _function(function: FunctionType, tracer: Any, given: dict[str, Any]) -> FunctionType:
-    earlier = _doors.get(function)
     carried: dict[str, Any] = {}
-    if earlier is not None and earlier[0] is tracer:
+    if function in _doors and behind(function, "tracer") is tracer:
         # Traced twice: recorded once, with the outer decorator's words where both speak.
         if not given:
             return function
         carried = {name: value for name, value in vars(function).items() if name != "__wrapped__"}
-        _, given, function = earlier[0], {**earlier[1], **given}, earlier[2]
+        given = {**behind(function, "plan").given, **given}
+        function = behind(function, "wrapped")
     options = Options(**given)
     parameters = parameters_of(function)
     speaks_for = _stands_for(function) if parameters.varargs or parameters.varkeywords else None
@@ -92,7 +93,8 @@ def _function(function: FunctionType, tracer: Any, given: dict[str, Any]) -> Fun
     )
     receivers.door = door
     vars(door).update(carried)
-    _doors[door] = (tracer, given, function)
+    plan.given = given
+    _doors.add(door)
     return door
 
 

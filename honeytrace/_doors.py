@@ -32,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["begin", "build", "build_for_proxy"]
+__all__ = ["begin", "behind", "build", "build_for_proxy"]
 
 _CO_COROUTINE, _CO_ITERABLE_COROUTINE = 0x80, 0x100
 
@@ -148,6 +148,12 @@ def build(
     door.__kwdefaults__ = function.__kwdefaults__
     update_wrapper(door, function)
     return door
+
+
+def behind(door: FunctionType, name: str) -> Any:
+    """What a door was built with, by its name in _BOUND: read from its cells."""
+    names = (cell.lstrip("_").removeprefix("ht").lstrip("_") for cell in door.__code__.co_freevars)
+    return dict(zip(names, door.__closure__ or (), strict=True))[name].cell_contents
 
 
 def build_for_proxy(flags: int, *, tracer: object, plan: object) -> FunctionType:

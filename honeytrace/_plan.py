@@ -74,7 +74,7 @@ def check_names(options: Options, names: Collection[str], where: str) -> None:
 class CallPlan(Plan):
     """A plan with the rules of one decorated callable."""
 
-    __slots__ = ("_function", "_markers", "_names", "_options", "_secret")
+    __slots__ = ("_function", "_markers", "_names", "_options", "_secret", "given")
 
     def __init__(self, name: str, options: Options, names: Sequence[str], function: object) -> None:
         fixed = {"config": options.config, "metadata": options.metadata}
@@ -85,6 +85,8 @@ class CallPlan(Plan):
         self._function = function
         self._markers: dict[str, Any] | None = None
         self._secret: frozenset[str] = frozenset()
+        self.given: dict[str, Any] = {}
+        """What `trace(...)` was given, word for word: a decorator on top of this one adds to it."""
 
     def prepare(self, recorder: Recorder) -> None:
         """Find out which rules apply under this recorder, so that a call without any pays nothing."""

@@ -419,6 +419,7 @@ def test_a_proxy_answers_like_the_callable_behind_it() -> None:
         assert hash(traced) == hash(target)
         assert traced.__doc__ == target.__doc__
         assert traced.__module__ == target.__module__
+        assert repr(traced) == repr(target)
         assert inspect.signature(traced) == inspect.signature(target)
         assert inspect.iscoroutinefunction(traced) == inspect.iscoroutinefunction(target)
 
@@ -514,6 +515,29 @@ def test_a_function_that_is_thrown_away_is_collected_with_its_door() -> None:
         return weakref.ref(work), weakref.ref(work.__wrapped__)
 
     refs = make()
+    gc.collect()
+    assert [ref() for ref in refs] == [None, None]
+
+
+def test_a_function_that_refers_to_itself_is_collected_all_the_same() -> None:
+    def recursive() -> Any:
+        @honeytrace.trace
+        def factorial(n: int) -> int:
+            return 1 if n < 2 else n * factorial(n - 1)
+
+        assert factorial(3) == 6
+        return factorial
+
+    def local_class() -> Any:
+        @honeytrace.trace
+        class Local:
+            def own_class(self) -> type:
+                return __class__  # type: ignore[name-defined]  # noqa: F821
+
+        assert Local().own_class() is Local
+        return Local
+
+    refs = [weakref.ref(recursive()), weakref.ref(local_class())]
     gc.collect()
     assert [ref() for ref in refs] == [None, None]
 
