@@ -33,6 +33,9 @@ class TracedCallable(_Wrapper):
         self._self_tracer = tracer
         self._self_given = given
 
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         wrapped = self.__wrapped__
         name = getattr(wrapped, "__qualname__", None)
