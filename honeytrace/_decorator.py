@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["decorate"]
 
 _doors: WeakSet[FunctionType] = WeakSet()
-"""Every door: decorating a door again replaces it. What it was made from is in its own cells: held from here, a function
-that refers to itself would never be collected."""
+"""Every door: decorating a door again replaces it.
+
+What a door was made from is in its own cells: held from here, a function that refers to itself would never be freed.
+"""
 
 
 def decorate(target: Any, tracer: Any, given: dict[str, Any]) -> Any:
