@@ -98,7 +98,7 @@ def _prove_large(value: Any, names: Names, levels: int, room: int) -> int:
                 if kind is str:
                     size = len(member)
                     room -= size
-                    if size > DATA_URI and member.startswith("data:"):
+                    if size > DATA_URI and (room < 0 or member.startswith("data:")):
                         return -1
                 elif kind is dict:
                     room -= _NODE * len(member)
@@ -152,6 +152,6 @@ def prove_text(values: Iterable[Any], room: int) -> int:
         if type(value) is str:
             size = len(value)
             room -= size
-            if size > DATA_URI and value.startswith("data:"):
+            if size > DATA_URI and (room < 0 or value.startswith("data:")):
                 return -1
     return room
