@@ -41,10 +41,14 @@ _SHORT = 64
 _GRANTED = 200
 """So many values are copied even when the time is over."""
 _DESCRIBED = 4_000
+"""So many characters of what a value says of itself are kept, a tenth of that after _DESCRIPTIONS of them."""
+_DESCRIPTIONS = 30_000
 _KEY = 1_000
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+# A name begins where a run of its characters begins: tried from the middle of each, a dotted text would take
+# milliseconds.
 _PAIR = re.compile(
-    r"""(?:(?P<quote>['"])(?P<key>[\w.-]{2,64})(?P=quote)\s{0,4}:|\b(?P<name>[\w.-]{2,64})\s{0,4}=)\s{0,4}"""
+    r"""(?:(?P<quote>['"])(?P<key>[\w.-]{2,64})(?P=quote)\s{0,4}:|(?<![\w.-])(?P<name>[\w.-]{2,})\s{0,4}=)\s{0,4}"""
     r"""(?P<value>b?'[^']*'?|b?"[^"]*"?|[^\s,;)\]}&'"]+)"""
 )
 
@@ -82,6 +86,7 @@ class Walk:
         "_asked",
         "_characters",
         "_deadline",
+        "_described",
         "_encode_rows",
         "_encode_whole",
         "_floor",
@@ -112,7 +117,7 @@ class Walk:
         self._characters = limits.max_bytes
         self._has_cut = False
         self._deadline = thread_time() + limits.seconds * 0.5  # the rest is for shortening
-        self._asked = 0
+        self._asked = self._described = 0
         self._foreign_cpu = self._foreign_wall = 0.0
         self._path: set[int] = set()
 
@@ -197,8 +202,9 @@ class Walk:
         if size > self._characters and size > 2 * _SHORT:
             self._has_cut = True
             return shorten(text, _SHORT)
-        self._characters -= size
-        return readable(text)
+        shown = readable(text)
+        self._characters -= len(shown)
+        return shown
 
     def foreign(self, code: Callable[[], Any]) -> Any:
         """Call code that is not ours. Its time is not counted as ours, but it does not get it without end."""
@@ -223,8 +229,14 @@ class Walk:
         if not issubclass(type(text), str):
             raise Unreadable("no text")
         text = str.__str__(text)
-        more = f" … [{len(text)} characters]" if len(text) > _DESCRIBED else ""
-        return self.string(_PAIR.sub(self._scrub, _ADDRESS.sub("", text[:_DESCRIBED])) + more)
+        keep = _DESCRIBED if self._described < _DESCRIPTIONS else _DESCRIBED // 10
+        kept = text[:keep]
+        self._described += len(kept)
+        if " at 0x" in kept:
+            kept = _ADDRESS.sub("", kept)
+        if "=" in kept or ":" in kept:
+            kept = _PAIR.sub(self._scrub, kept)
+        return self.string(f"{kept} … [{len(text)} characters]" if len(text) > keep else kept)
 
     def key(self, name: object, depth: int = 0) -> str:
         """The text of a key."""

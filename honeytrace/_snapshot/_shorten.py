@@ -38,7 +38,7 @@ HASHED = 500_000
 
 _LEAST = 64
 """Bytes every item gets at least: enough for any number, and for saying what was left out."""
-_ITEMS = 1_000
+_ITEMS = 500
 _GRANTED = 4
 """So many containers are taken apart even when the time is over: a garbage collection may have used it up."""
 
@@ -97,17 +97,18 @@ def readable(text: str) -> str:
 def fit(value: Plain, room: int, *, max_string: int, seconds: float) -> bytes:
     """Encode a private tree in at most `room` bytes (64 or more).
 
-    When the CPU time is over, what is still too large is left out or loses its middle without a hash.
+    When the CPU time is over, what is still too large is left out or loses all but its beginning.
     """
     return _Fit(max_string, thread_time() + seconds).fit(value, room)
 
 
 class _Fit:
-    __slots__ = ("_deadline", "_kept", "_max_string", "_open", "_reductions", "_sizes")
+    __slots__ = ("_deadline", "_kept", "_late", "_max_string", "_open", "_reductions", "_sizes")
 
     def __init__(self, max_string: int, deadline: float) -> None:
         self._max_string = max_string
         self._deadline = deadline
+        self._late = False
         self._sizes: dict[int, int] = {}
         self._open: set[int] = set()
         self._reductions = 0
@@ -159,16 +160,17 @@ class _Fit:
             self._kept.append(value)
         if isinstance(value, str):
             whole = value.whole if type(value) is Cut else value
-            late = self._is_late()
-            keep = (room - _LEAST) // 6 if late else self._max_string  # six bytes is the most one takes
-            return _fit_text(whole, room, keep, hashed=room > 300 and not late)
+            return (
+                _head(whole, room) if self._is_late() else _fit_text(whole, room, self._max_string, hashed=room > 300)
+            )
         self._reductions += 1
         if room >= 4 * _LEAST and (self._reductions <= _GRANTED or not self._is_late()):
             return self._fit_entries(value, room) if type(value) is dict else self._fit_items(value, room)
         return encode(f"<{len(value)} {'entries' if type(value) is dict else 'items'} left out>")
 
     def _is_late(self) -> bool:
-        return thread_time() > self._deadline
+        self._late = self._late or thread_time() > self._deadline
+        return self._late
 
     def _fit_items(self, items: list[Plain], room: int) -> bytes:
         head, tail = ends(len(items), min(_ITEMS, (room - _LEAST) // (_LEAST + 1)))
@@ -260,9 +262,15 @@ def _ends_of(text: str, keep: int, note: str) -> str:
     return readable(text[: keep - keep // 3]) + note + readable(text[-(keep // 3) :])
 
 
+def _head(text: str, room: int) -> bytes:
+    """Encode the beginning of a string and its length, in one go: for when there is no time left to try more."""
+    keep = max(0, room - _LEAST) // 7  # the most that a character takes: half a surrogate pair, as \\ud800
+    return encode(f"{readable(text[:keep])} … [{len(text)} characters]")
+
+
 def _fit_text(text: str, room: int, max_string: int, *, hashed: bool = False) -> bytes:
     keep = min(max_string, room, len(text) - 1)
-    if not text.isascii() and keep > 2_000:  # a character may take up to six bytes: guess from some
+    if not text.isascii() and keep > 2_000:  # a character may take up to seven bytes: guess from some
         keep = min(keep, room * 1_900 // len(encode(readable(text[:1_000] + text[-1_000:]))))
     note = _note(text, hashed=hashed)
     while keep >= 3:

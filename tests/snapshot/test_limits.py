@@ -43,6 +43,11 @@ class Long:
         return LONG
 
 
+class Dotted:
+    def __repr__(self) -> str:
+        return "a." * 2_000 + "="
+
+
 LONG = "x" * 5_000_000
 
 HOSTILE: dict[str, Callable[[], object]] = {
@@ -69,6 +74,8 @@ HOSTILE: dict[str, Callable[[], object]] = {
     "lone surrogates": lambda: ["\ud800" * 1_000] * 1_000,
     "huge integers": lambda: [10**100_000] * 1_000,
     "a repr of 5 MB": lambda: [Long()] * 100,
+    "a text of 10 KB 10,000 times": lambda: ["x" * 10_000] * 10_000,
+    "reprs full of dots": lambda: [Dotted() for _ in range(100)],
     "an error of 5 MB": lambda: ValueError(LONG),
     "100 slow reprs": lambda: [Sleeping() for _ in range(100)],
 }
@@ -108,6 +115,12 @@ def test_a_pause_does_not_cost_a_small_value_its_content(seen):
     value = {"a": [Thing(number) for number in range(10)], "b": {1: 2}}
     assert seen(value, limits=exhausted) == seen(value)
     assert len(seen({"a": ["x" * 10_000] * 5}, limits=exhausted)["a"]) == 5
+
+
+def test_many_long_reprs_are_kept_at_their_beginning(seen):
+    data = seen([Long() for _ in range(100)])
+    assert data[0] == f"{'x' * 4_000} … [5000000 characters]"
+    assert data[-1] == f"{'x' * 400} … [5000000 characters]"
 
 
 SMALL = Limits(max_bytes=2_000, max_string=1_000, seconds=5)
