@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
     logger: logging.Logger
 
-__all__ = ["Throttle", "failed", "failures", "guard", "logger", "on_failure", "reset_failures", "warn_once"]
+__all__ = [
+    "Throttle",
+    "failed",
+    "failures",
+    "guard",
+    "is_interruption",
+    "logger",
+    "on_failure",
+    "reset_failures",
+    "warn_once",
+]
 
 failures: Counter[str] = Counter()
 """Internal failures so far, by what was being done."""
@@ -53,6 +63,32 @@ def failed(doing: str, error: BaseException) -> None:
             _logger().debug("failed while %s", doing, exc_info=error)
     except Exception:  # a logging set-up that raises, or a stack that is already full
         return
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Say whether what code of the program raised while we ran it came from outside of that code, and must pass.
+
+    That is KeyboardInterrupt, and what a signal handler raised, such as the SystemExit of a SIGTERM handler. Whatever
+    else a `__repr__` or a hook raises is its own affair, an Exception or not.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    if isinstance(error, Exception):
+        return False
+    from signal import getsignal, valid_signals
+
+    handlers = {id(_code_of(getsignal(number))) for number in valid_signals()}
+    traceback = error.__traceback__
+    while traceback is not None:
+        if id(traceback.tb_frame.f_code) in handlers:
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def _code_of(handler: Any) -> object:
+    handler = getattr(handler, "func", handler)
+    return getattr(handler, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
 
 
 def warn_once(key: str, message: str, *args: object) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import orjson
 
-from honeytrace._diagnostics import failed, warn_once
+from honeytrace._diagnostics import failed, is_interruption, warn_once
 from honeytrace._span import Plan, Recorder, pieces
 from honeytrace.exceptions import TraceError
 
@@ -116,7 +116,7 @@ class CallPlan(Plan):
         if hook is not None:
             try:
                 processed = hook(_copied(processed, {}))
-            except Exception as error:
+            except BaseException as error:
                 return _hook_failed("process_inputs", error)
         fields = processed if isinstance(processed, dict) else {"value": processed}
         for name, marker in markers.items():
@@ -143,7 +143,7 @@ class CallPlan(Plan):
         if options.process_outputs is not None:
             try:
                 result = options.process_outputs(_copied(result, {}))
-            except Exception as error:
+            except BaseException as error:
                 return orjson.loads(_hook_failed("process_outputs", error))  # type: ignore[no-any-return]
         if marker is not None:
             result = apply(marker, result)
@@ -237,7 +237,9 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
     return copies.setdefault(id(value), made)
 
 
-def _hook_failed(hook: str, error: Exception) -> bytes:
+def _hook_failed(hook: str, error: BaseException) -> bytes:
     """What is recorded instead of the data: that a hook failed, not what it saw."""
+    if is_interruption(error):
+        raise error
     warn_once(hook, "a %s hook raised %s (further failures are not logged)", hook, type(error).__name__)
     return orjson.dumps({"not_recorded": f"{hook} raised {type(error).__name__}"})

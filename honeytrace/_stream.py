@@ -17,7 +17,7 @@ import orjson
 
 from honeytrace._bookkeeping import finish_with
 from honeytrace._context import Current, restore
-from honeytrace._diagnostics import failed, warn_once
+from honeytrace._diagnostics import failed, is_interruption, warn_once
 from honeytrace._span import Call, Recorder
 
 TYPE_CHECKING = False
@@ -139,7 +139,9 @@ def _outputs(stream: Stream, count: int, value: object) -> dict[str, Any]:
     if plan.reduce is not None:
         try:
             outputs = plan.outputs(recorder, plan.reduce([*head, *tail]))
-        except Exception as error:
+        except BaseException as error:
+            if is_interruption(error):
+                raise
             warn_once("reduce", "a reduce= function raised %s (further failures are not logged)", type(error).__name__)
             outputs = {"result": f"reduce raised {type(error).__name__}; {count} chunks"}
     elif not plan.plain_outputs:

@@ -10,6 +10,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from honeytrace._context import NOTHING_KEPT, leave, variables
+from honeytrace._diagnostics import is_interruption
 from honeytrace._snapshot._kinds import type_name
 
 __all__ = ["describe_error", "format_traceback"]
@@ -26,7 +27,9 @@ def describe_error(error: BaseException) -> str:
     """Say "TypeName: message" in at most some 2,000 characters; never empty."""
     try:
         message = _message(error)
-    except Exception as failure:
+    except BaseException as failure:
+        if is_interruption(failure):
+            raise
         message = f"<its __str__ raised {type_name(failure)}>"
     if len(message) > _MESSAGE:
         message = f"{message[:_MESSAGE]} … [{len(message)} characters]"

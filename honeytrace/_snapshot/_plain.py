@@ -21,6 +21,7 @@ from itertools import islice
 from time import perf_counter, thread_time
 from typing import Any
 
+from honeytrace._diagnostics import is_interruption
 from honeytrace._snapshot._binary import DATA_URI, data_uri
 from honeytrace._snapshot._kinds import REDACTED, integer, is_pair, known_of, name_of, type_name
 from honeytrace._snapshot._shorten import LeftOut, Plain, encode, ends, left_out, readable, shorten
@@ -215,7 +216,9 @@ class Walk:
         cpu, wall = thread_time(), perf_counter()
         try:
             return code()
-        except Exception as error:
+        except BaseException as error:
+            if is_interruption(error):
+                raise
             raise Unreadable(type_name(error)) from None
         finally:
             used = thread_time() - cpu

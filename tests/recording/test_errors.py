@@ -179,6 +179,7 @@ def test_an_exception_group_is_recorded_with_its_message(traces: Traces) -> None
     [
         (ValueError("inside __str__"), "Odd: <its __str__ raised ValueError>"),
         (RecursionError(), "Odd: <its __str__ raised RecursionError>"),
+        (SystemExit(), "Odd: <its __str__ raised SystemExit>"),
         (7, "Odd: <its __str__ raised TypeError>"),
         ("\ud800 alone", "Odd: \\ud800 alone"),
         ("", "Odd"),

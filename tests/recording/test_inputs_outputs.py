@@ -240,8 +240,8 @@ def test_hooks_rewrite_what_is_recorded(traces: Traces) -> None:
 
 
 @pytest.mark.internal_failure_expected
-@pytest.mark.parametrize("kind", [ValueError, RecursionError, AssertionError])
-def test_a_hook_that_raises_leaves_its_failure_and_no_data(kind: type[Exception], traces: Traces) -> None:
+@pytest.mark.parametrize("kind", [ValueError, RecursionError, AssertionError, SystemExit])
+def test_a_hook_that_raises_leaves_its_failure_and_no_data(kind: type[BaseException], traces: Traces) -> None:
     def hook(values: Any) -> Any:
         raise kind(f"cannot handle {values}")
 

@@ -9,10 +9,12 @@ import datetime
 import decimal
 import enum
 import fractions
+import functools
 import hashlib
 import json
 import pathlib
 import re
+import signal
 import sys
 import threading
 import types
@@ -421,9 +423,44 @@ def test_an_endless_offer_ends(seen):
     assert data[0].startswith("<Endless: below")
 
 
+@pytest.mark.parametrize("kind", [BaseException, SystemExit, GeneratorExit, asyncio.CancelledError])
+def test_what_raises_no_exception_but_something_else_is_described_too(seen, kind):
+    described = f"<Raising: {kind.__name__}>"
+    assert seen([Raising(kind), {Raising(kind): 1}, 2]) == [described, {described: 1}, 2]
+
+
 def test_keyboard_interrupt_passes():
     with pytest.raises(KeyboardInterrupt):
         Snapshotter(None)([Raising(KeyboardInterrupt)])
+
+
+class Terminated:
+    """Is told to end while it describes itself."""
+
+    def __repr__(self) -> str:
+        signal.raise_signal(signal.SIGUSR1)
+        return "went on"
+
+
+class Handler:
+    def __call__(self, number: int, frame: object) -> None:
+        sys.exit(number)
+
+    def method(self, number: int, frame: object) -> None:
+        sys.exit(number)
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [Handler(), Handler().method, functools.partial(Handler().method), lambda number, frame: sys.exit(number)],
+)
+def test_what_a_signal_handler_raises_passes(handler):
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises(SystemExit):
+            Snapshotter(None)([Terminated()])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_dead_weak_proxy_is_named(seen):
