@@ -56,12 +56,12 @@ if $recorder is not None:
         $rare.failed("starting a span", $error)
 """
 
-# Inputs of plain values are encoded on the spot; the plan looks after all others. A type may refuse to be hashed, and
-# orjson an integer.
+# Inputs of plain values are encoded on the spot; the plan looks after all others. A type may refuse to be hashed, in
+# words of its own, and orjson an integer.
 _ENCODE = """\
 try:
     $inputs = $dumps({values}) if $plan.simple_for is $recorder and {plain} else None
-except $rare.TypeError:
+except $rare.Exception:
     $inputs = None
 $state = $plan
 if $inputs is None:
@@ -74,7 +74,7 @@ _RECEIVER = """\
 try:
     $kind = $kinds[$type({first})]
     $bound = $kind == 1 or $kind == 2 and $receives({first})
-except $rare.TypeError:
+except $rare.Exception:
     $bound = $receives({first})
 """
 
@@ -111,7 +111,7 @@ _CALL = """\
                 $kind = $type($result)
                 try:
                     $out = $dumps($result) if $kind is $str and $len($result) < 250 or $kind in $scalars else None
-                except $rare.TypeError:
+                except $rare.Exception:
                     $out = None
                 if $out is None:
                     $out = $recorder.snapshot($result)

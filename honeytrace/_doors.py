@@ -45,7 +45,6 @@ _RARE = SimpleNamespace(
     StopAsyncIteration=StopAsyncIteration,
     StopIteration=StopIteration,
     Stream=Stream,
-    TypeError=TypeError,
     ValueError=ValueError,
     announce=announce,
     dict=dict,
