@@ -63,18 +63,25 @@ class Receivers(dict[type, int]):
         return False
 
     def _leads_here(self, member: object) -> bool:
-        """Follow what wrappers and descriptors wrap, down to the function or its door."""
+        """Follow what wrappers and descriptors wrap, down to the function or its door.
+
+        What else a class holds is not ours to ask: it may be a lazy object that loads, or one that raises.
+        """
+        from honeytrace._snapshot._kinds import held_by  # loaded by init() at the latest
+
         todo, seen = [member], 0
         while todo and seen < 12:
             seen += 1
             candidate = todo.pop()
             if candidate is self.door or candidate is self._function:
                 return True
-            if isinstance(candidate, property):
-                todo += [part for part in (candidate.fget, candidate.fset, candidate.fdel) if part is not None]
+            if issubclass(type(candidate), property):
+                parts = (property.__dict__[name].__get__(candidate) for name in ("fget", "fset", "fdel"))
+                todo += [part for part in parts if part is not None]
                 continue
+            held = held_by(candidate)
             for name in ("__func__", "__wrapped__", "func", "_self_wrapper"):
-                inner = getattr(candidate, "__dict__", {}).get(name) if name != "__func__" else None
+                inner = held.get(name) if name != "__func__" else None
                 inner = inner if inner is not None else _plain(candidate, name)
                 if inner is not None:
                     todo.append(inner)
@@ -83,9 +90,8 @@ class Receivers(dict[type, int]):
 
 def _plain(candidate: object, name: str) -> object:
     """An attribute of the descriptors that are known to be harmless to ask."""
-    if isinstance(candidate, (staticmethod, classmethod)):
-        return getattr(candidate, name, None)
-    if type(candidate).__module__ in ("functools", "honeytrace._decorator"):
+    kind = type(candidate)
+    if issubclass(kind, (staticmethod, classmethod)) or _module(kind) == "functools":
         return getattr(candidate, name, None)
     return None
 
@@ -94,9 +100,9 @@ def _binds(member: object, key: str, instance: bool) -> bool:
     """Say whether a class member hands its owner to the function as first argument."""
     if key == "__new__":
         return not instance
-    if isinstance(member, staticmethod):
+    if issubclass(type(member), staticmethod):
         return False
-    if isinstance(member, classmethod):
+    if issubclass(type(member), classmethod):
         return not instance
     return instance
 
@@ -107,6 +113,11 @@ def _binds(member: object, key: str, instance: bool) -> bool:
 def _members(klass: type) -> Mapping[str, object]:
     members: Mapping[str, object] = type.__dict__["__dict__"].__get__(klass)
     return members
+
+
+def _module(klass: type) -> object:
+    name: object = type.__dict__["__module__"].__get__(klass)
+    return name
 
 
 def _qualname(klass: type) -> str:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from honeytrace._snapshot._binary import blob
 from honeytrace._snapshot._shorten import HASHED, Plain
 
-__all__ = ["REDACTED", "Walk", "integer", "is_pair", "known_of", "name_of", "type_name"]
+__all__ = ["REDACTED", "Walk", "held_by", "integer", "is_pair", "known_of", "name_of", "type_name"]
 
 REDACTED = "[redacted]"
 
@@ -134,7 +134,7 @@ def _members(kind: type) -> Iterable[tuple[str, types.MemberDescriptorType]]:
                     yield name, member
 
 
-def _held_by(value: object) -> dict[str, object]:
+def held_by(value: object) -> dict[str, object]:
     """The attributes the value holds itself, in `__dict__` or slots, without a line of its code."""
     known = known_of(type(value))
     held: dict[str, object] = {}
@@ -210,7 +210,7 @@ def _iso(walk: Walk, value: Any, base: Any, depth: int) -> Plain:
 
 
 def _fraction(walk: Walk, value: Any, base: Any, depth: int) -> Plain:
-    held = _held_by(value)
+    held = held_by(value)
     return "/".join(str(integer(int(held[name]))) for name in ("_numerator", "_denominator"))  # type: ignore[call-overload]
 
 
@@ -227,7 +227,7 @@ def _slice(walk: Walk, value: slice, base: type, depth: int) -> Plain:
 
 
 def _enum(walk: Walk, value: Any, base: type, depth: int) -> Plain:
-    held = _held_by(value)
+    held = held_by(value)
     return walk.copy(held.get("_value_", held.get("_name_")), depth + 1)
 
 
@@ -270,7 +270,7 @@ def _null(walk: Walk, value: object, base: type, depth: int) -> Plain:
 
 
 def _data(walk: Walk, value: Any, base: type, depth: int) -> Plain:
-    return walk.copy(_held_by(value).get("data"), depth + 1)
+    return walk.copy(held_by(value).get("data"), depth + 1)
 
 
 def _proxied_mapping(walk: Walk, value: Any, base: type, depth: int) -> Plain:
@@ -290,7 +290,7 @@ def _attrs(walk: Walk, value: object, base: type, depth: int) -> Plain:
 def _pydantic(walk: Walk, value: object, base: type, depth: int) -> Plain:
     """Pydantic 2, then 1; extra fields are in a slot of their own, then in `__dict__`."""
     kind = type(value)
-    held = _held_by(value)
+    held = held_by(value)
     if class_attribute(kind, "__pydantic_validator__") is None:
         shown = dict.fromkeys(held, True)
         fields = {name: field.field_info for name, field in class_attribute(kind, "__fields__").items()}
@@ -306,7 +306,7 @@ def _pydantic(walk: Walk, value: object, base: type, depth: int) -> Plain:
 
 def _fields_of(walk: Walk, value: object, shown: dict[str, Any], depth: int) -> Plain:
     """The author's word counts: a field with repr=False is not for showing."""
-    held = _held_by(value)
+    held = held_by(value)
     return walk.record({name: held[name] for name, show in shown.items() if show and name in held}, depth)
 
 
@@ -379,7 +379,7 @@ def _object(walk: Walk, value: object, base: type, depth: int) -> Plain:
     known = known_of(type(value))
     if known.opaque:
         return f"<{type_name(value)}>"
-    public = {name: held for name, held in _held_by(value).items() if type(name) is str and name[:1] != "_"}
+    public = {name: held for name, held in held_by(value).items() if type(name) is str and name[:1] != "_"}
     if public:
         return walk.record({"$type": type_name(value)} | public, depth)
     if known.describe is None:

@@ -7,7 +7,7 @@ import dataclasses
 import enum
 import functools
 import types
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import pytest
 
@@ -436,3 +436,56 @@ def test_a_class_that_cannot_be_hashed_or_asked_is_a_receiver_like_any_other(tra
 
     assert Odd().use(1) == 1
     assert traces.one("use").inputs == {"x": 1}
+
+
+class Refusing(type):
+    def __hash__(cls) -> int:
+        raise RuntimeError("not hashed")
+
+
+class Unhashable(metaclass=Refusing):
+    @honeytrace.trace
+    def method(self, x: int) -> int:
+        return x
+
+
+def test_a_class_that_raises_another_error_when_it_is_hashed_costs_no_event(traces: Traces) -> None:
+    @honeytrace.trace
+    def work(x: Any) -> Any:
+        return x
+
+    thing = Unhashable()
+    assert work(thing) is thing
+    assert thing.method(7) == 7
+    assert traces.one("work").inputs == {"x": "<Unhashable>"}
+    assert traces.one("work").outputs == {"result": "<Unhashable>"}
+    assert traces.one("method").inputs == {"x": 7}
+
+
+class Lazy:
+    """Stands for something that must not be loaded: whoever asks for anything has touched it."""
+
+    touched: ClassVar[list[str]] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        Lazy.touched.append(name)
+        raise RuntimeError("loaded")
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        Lazy.touched.append("__dict__")
+        raise RuntimeError("loaded")
+
+
+def test_other_members_of_the_class_are_not_touched_by_looking_for_the_receiver(traces: Traces) -> None:
+    class Page:
+        lazy = Lazy()
+
+        def method(self, x: int) -> int:
+            return x
+
+    Page.method = honeytrace.trace(Page.method)  # type: ignore[method-assign]
+    Lazy.touched.clear()
+    assert Page().method(1) == 1
+    assert traces.one("method").inputs == {"x": 1}
+    assert Lazy.touched == []
