@@ -98,6 +98,8 @@ def _study(kind: type) -> Known:
     describe = class_attribute(kind, "__repr__")
     if describe is object.__repr__ or any(_overrides(kind, name) for name in _DISGUISED):
         describe = None
+    if any(class_attribute(kind, name) is not None for name in _MAPPED):
+        describe = None
     return Known(
         kind,
         convert,
@@ -277,6 +279,15 @@ def _proxied_mapping(walk: Walk, value: Any, base: type, depth: int) -> Plain:
     return walk.copy(walk.foreign(value.copy), depth + 1)
 
 
+def _row(walk: Walk, value: Any, base: type, depth: int) -> Plain:
+    """A row that a database gave: its cells are there already."""
+    return walk.record(walk.foreign(lambda: dict(zip(value.keys(), tuple(value), strict=True))), depth)
+
+
+def _mapped_row(walk: Walk, value: Any, base: type, depth: int) -> Plain:
+    return walk.record(walk.foreign(lambda: dict(getattr(value, "_mapping", value))), depth)
+
+
 def _dataclass(walk: Walk, value: object, base: type, depth: int) -> Plain:
     fields = class_attribute(type(value), "__dataclass_fields__")
     return _fields_of(walk, value, {name: field.repr for name, field in fields.items()}, depth)
@@ -373,6 +384,8 @@ def _index(walk: Walk, value: Any, base: Any, depth: int) -> Plain:
 
 _UNTOUCHED = ("__iter__", "__next__", "__aiter__", "__anext__", "__await__")
 _DISGUISED = ("__getattr__", "__getattribute__", "__class__")
+_MAPPED = ("__mapper__", "_meta")
+"""What object-relational mappers put into classes: what such an object says of itself may load it."""
 
 
 def _object(walk: Walk, value: object, base: type, depth: int) -> Plain:
@@ -441,6 +454,8 @@ _KINDS = _table(
         ("pydantic.SecretStr pydantic.SecretBytes pydantic._SecretBase pydantic._SecretField", _hidden),
         ("pydantic.BaseModel", _pydantic),
         ("pandas.NAType", _null),
+        ("sqlite3.Row", _row),
+        ("sqlalchemy.Row sqlalchemy.RowMapping", _mapped_row),
         ("numpy.generic", _numpy_scalar),
         ("numpy.ndarray", _array),
         ("pandas.DataFrame", _frame),

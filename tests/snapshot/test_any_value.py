@@ -15,6 +15,7 @@ import json
 import pathlib
 import re
 import signal
+import sqlite3
 import sys
 import threading
 import types
@@ -292,7 +293,7 @@ def test_an_open_file_is_named_and_not_read(seen, tmp_path):
 
 
 class Provoked(BaseException):
-    """Raised by what a snapshot has no business to call; nothing would swallow it."""
+    """Raised by what a snapshot has no business to call: what is recorded would name it."""
 
 
 def provoke(*args: object) -> typing.Any:
@@ -313,6 +314,16 @@ class LazyProxy:
     __slots__ = ("_wrapped",)
     __getattr__ = __repr__ = __eq__ = __hash__ = __call__ = provoke  # type: ignore[assignment]
     __class__ = property(provoke)  # type: ignore[assignment]
+
+
+class Mapped:
+    """Like an instance of a mapped class whose attributes have expired: its repr would load them."""
+
+    __mapper__ = "the class's"
+    __repr__ = provoke  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self._sa_instance_state = "expired"
 
 
 class Lying:
@@ -348,6 +359,7 @@ class OddMeta(type):
     [
         (LazyRows(), "<LazyRows>"),
         (LazyProxy(), "<LazyProxy>"),
+        (Mapped(), "<Mapped>"),
         (Lying(), "<Lying>"),
         (Properties(), {"$type": "Properties", "plain": 1}),
         (LyingDict(a=1), {"a": 1}),
@@ -357,6 +369,48 @@ class OddMeta(type):
 )
 def test_code_of_the_value_that_could_load_or_lie_is_not_called(seen, value, expected):
     assert seen([value]) == [expected]
+
+
+def test_rows_of_a_database_are_objects_of_their_columns(seen):
+    connection = sqlite3.connect(":memory:")
+    connection.row_factory = sqlite3.Row
+    cursor = connection.execute("select 7 as id, 'hunter2' as password union all select 8, 'x'")
+    assert seen(cursor.fetchone()) == {"id": 7, "password": "[redacted]"}
+    assert seen(cursor) == "<Cursor>"
+    assert len(cursor.fetchall()) == 1
+    connection.close()
+
+
+def test_objects_of_sqlalchemy_are_recorded_as_far_as_they_are_loaded(seen):
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    orm = pytest.importorskip("sqlalchemy.orm")
+    base = orm.declarative_base()
+
+    class User(base):
+        __tablename__ = "users"
+        id = sqlalchemy.Column(sqlalchemy.Integer, primary_key=True)
+        name = sqlalchemy.Column(sqlalchemy.String)
+
+        def __repr__(self) -> str:
+            return f"User({self.name})"
+
+    engine = sqlalchemy.create_engine("sqlite://")
+    base.metadata.create_all(engine)
+    with orm.Session(engine) as session:
+        user = User(name="ada")
+        session.add(user)
+        session.commit()
+        statements: list[str] = []
+        sqlalchemy.event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+        assert seen([user, session.query(User)]) == ["<User>", "<Query>"]
+        assert statements == []
+        assert user.name == "ada"
+        assert seen(user) == {"$type": "User", "id": 1, "name": "ada"}
+        row = session.execute(sqlalchemy.select(User.id, User.name)).one()
+        assert seen([row, row._mapping]) == [{"id": 1, "name": "ada"}] * 2
+        session.commit()
+    assert seen(user) == "<User>"
+    engine.dispose()
 
 
 class Raising:
