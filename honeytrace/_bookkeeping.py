@@ -129,6 +129,10 @@ def finish_with(
         failed("finishing a span", problem)
 
 
+_CANCELLATIONS = ("CancelledError", "Cancelled")
+"""What asyncio and concurrent.futures call it, and trio."""
+
+
 def _describe(plan: Plan, error: BaseException) -> tuple[str | None, dict[str, str]]:
     """The text of an error, None for an expected one, and what the metadata says about it."""
     from honeytrace._traceback import describe_error, format_traceback  # most programs start without an error
@@ -137,7 +141,7 @@ def _describe(plan: Plan, error: BaseException) -> tuple[str | None, dict[str, s
     if plan.expected and isinstance(error, plan.expected):
         return None, {"expected_error": text}
     about = {"traceback": format_traceback(error)}
-    if type(error).__name__ == "CancelledError":
+    if type(error).__name__ in _CANCELLATIONS:
         about["outcome"] = "cancelled"
     return text, about
 

@@ -8,6 +8,7 @@ import gc
 import sys
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -142,6 +143,30 @@ def test_a_cancelled_task_is_recorded_on_the_spans_that_saw_it(traces: Traces) -
     assert traces.one("inner").metadata["outcome"] == "cancelled"
     assert traces.one("outer").error is None
     assert traces.one("outer").outputs == {"result": "cleaned up"}
+
+
+def test_a_cancellation_of_trio_is_one_as_well(traces: Traces) -> None:
+    trio = pytest.importorskip("trio")
+
+    @honeytrace.trace
+    async def wait() -> None:
+        await trio.sleep(60)
+
+    @honeytrace.trace
+    async def chunks() -> Any:
+        yield 1
+        await trio.sleep(60)
+
+    async def main() -> None:
+        with trio.move_on_after(0.001):
+            await wait()
+        with trio.move_on_after(0.001):
+            async for _ in chunks():
+                pass
+
+    trio.run(main)
+    assert [event.metadata["outcome"] for event in traces] == ["cancelled", "cancelled"]
+    assert all(str(event.error).startswith("Cancelled") for event in traces)
 
 
 def test_a_timeout_is_a_cancellation_inside_and_an_error_outside(traces: Traces) -> None:
