@@ -13,7 +13,7 @@ from time import perf_counter_ns
 import orjson
 
 from honeytrace._context import before, gone, note_gone, restore, settle
-from honeytrace._diagnostics import failed
+from honeytrace._diagnostics import failed, failures, warn_once
 from honeytrace._span import Call, Extra, Plan, Recorder, encode_extra, live
 
 TYPE_CHECKING = False
@@ -34,8 +34,11 @@ __all__ = [
     "submit",
 ]  # fmt: skip
 
-late: deque[tuple[tuple[Any, ...], BaseException | None, int]] = deque(maxlen=10_000)
-"""Spans that could not be finished where they ended, mostly for lack of stack. The next one takes them along."""
+late: deque[tuple[tuple[Any, ...], BaseException | None, int] | None] = deque(maxlen=10_000)
+"""Spans that could not be finished where they ended, mostly for lack of stack. The next one takes them along.
+
+None stands for one that could not even start: it is only to be counted.
+"""
 
 
 def keeps(recorder: Recorder, session: bytes) -> bool:
@@ -150,9 +153,18 @@ def finish_late() -> None:
     """Finish what could not be finished where it ended."""
     while late:
         try:
-            fields, error, ended = late.popleft()
+            waiting = late.popleft()
         except IndexError:
             return
+        if waiting is None:
+            try:
+                warn_once("full stack", "a call on a full stack was not recorded (further ones are only counted)")
+                failures["starting a span on a full stack"] += 1
+            except RecursionError:  # it still is
+                late.append(None)
+                return
+            continue
+        fields, error, ended = waiting
         try:
             call = Call(*fields)
             if call.id is not None and live.pop(call.id, None) is not None:

@@ -95,7 +95,11 @@ def warn_once(key: str, message: str, *args: object) -> None:
     """Log a warning the first time `key` is seen in this process."""
     if key not in _said:
         _said.add(key)
-        _logger().warning(message, *args)
+        try:
+            _logger().warning(message, *args)
+        except RecursionError:  # not said, then
+            _said.discard(key)
+            raise
 
 
 def reset_failures() -> None:

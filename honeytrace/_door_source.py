@@ -51,7 +51,7 @@ if $recorder is not None:
             $inputs = b""
             $token = $set(($session, $session, False, 0, None))
     except $rare.RecursionError:
-        pass
+        $late.append(None)
     except $rare.Exception as $error:
         $rare.failed("starting a span", $error)
 """

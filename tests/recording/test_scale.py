@@ -14,6 +14,7 @@ import pytest
 import honeytrace
 from honeytrace import Event
 from honeytrace._bookkeeping import late
+from honeytrace._diagnostics import failures, reset_failures
 from honeytrace._span import live
 from honeytrace.testing import capture
 
@@ -59,6 +60,7 @@ def assert_nothing_left_behind() -> None:
 def nothing_from_before() -> None:
     live.clear()
     late.clear()
+    reset_failures()
 
 
 def test_fifty_thousand_events_of_a_hundred_threads_arrive_once_each_with_the_right_parents() -> None:
@@ -207,6 +209,37 @@ def test_a_call_that_runs_out_of_stack_costs_less_than_a_second_and_leaves_nothi
         assert depth - 2 <= len(digs) <= depth + 1
         assert all(event.error.startswith("RecursionError") for event in digs)
         assert_nothing_left_behind()
+
+
+def test_a_call_that_cannot_start_for_lack_of_stack_is_counted_and_said(
+    shallow: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    depth = 0
+
+    @honeytrace.trace
+    def dig(levels: list[int]) -> None:
+        nonlocal depth
+        depth = max(depth, len(levels))
+        dig([*levels, 1])
+
+    def fill(levels: int) -> None:
+        if levels:
+            fill(levels - 1)
+        else:
+            dig([1])
+
+    missing = 0
+    for spare in range(12):
+        depth = 0
+        with capture() as traces:
+            with pytest.raises(RecursionError):
+                fill(spare)
+            leaf(1, 1)
+        missing += max(0, depth - len(traces.named("dig")))
+    assert missing > 0
+    assert failures["starting a span on a full stack"] >= missing
+    # Once; again only where the stack was too full to say it to all handlers of the log.
+    assert 1 <= sum("full stack" in record.message for record in caplog.records) <= 3
 
 
 def test_the_stack_running_out_in_user_code_still_raises_the_user_s_own_exception_object() -> None:
