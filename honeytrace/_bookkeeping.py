@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from time import perf_counter_ns
+from time import perf_counter_ns, time_ns
 
 import orjson
 
 from honeytrace._context import before, gone, note_gone, restore, settle
 from honeytrace._diagnostics import failed, failures, warn_once
+from honeytrace._event import unpack
 from honeytrace._span import Call, Extra, Plan, Recorder, encode_extra, live
 
 TYPE_CHECKING = False
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "announce",
     "announce_session",
+    "complete",
     "fail",
     "finish_enriched",
     "finish_late",
@@ -31,6 +33,7 @@ __all__ = [
     "late",
     "leave",
     "leave_by_hand",
+    "outputs_of_session",
     "submit",
 ]  # fmt: skip
 
@@ -39,6 +42,11 @@ late: deque[tuple[tuple[Any, ...], BaseException | None, int] | None] = deque(ma
 
 None stands for one that could not even start: it is only to be counted.
 """
+
+session_outputs: dict[bytes, dict[str, Any]] = {}
+"""What was given as outputs to sessions that a root call opened, until that call ends."""
+
+_SESSIONS = 1_000
 
 
 def keeps(recorder: Recorder, session: bytes) -> bool:
@@ -186,8 +194,37 @@ def submit(call: Call, body: bytes) -> None:
         recorder.submit("root", call.id, body, call.start + call.anchor)
         call.opening.clear()
     else:
-        announce(recorder, session, call.opening)
-        recorder.submit("last", call.id, body, call.start + call.anchor)
+        complete(recorder, session, call.opening, call.id, body, call.start + call.anchor)
+
+
+def complete(
+    recorder: Recorder,
+    session: bytes,
+    opening: list[Any] | None,
+    id: bytes,
+    body: bytes,
+    start: int,
+    took: int = -1,
+) -> None:
+    """Submit the event of the root call that ends a session, and with it the session's end.
+
+    Its outputs are those of the root; what the program gave to the session itself stands beside them, and wins.
+    """
+    announce(recorder, session, opening)
+    recorder.submit("last", id, body, start, took)
+    given = session_outputs.pop(session, None)
+    if given is not None:
+        own = orjson.loads(body if took < 0 else unpack(id, body, start, took)).get("outputs") or {}
+        recorder.submit("update", session, orjson.dumps({"outputs": {**own, **given}}), time_ns())
+
+
+def outputs_of_session(session: bytes, given: dict[str, Any]) -> dict[str, Any]:
+    """Add to the outputs given to the session of a root call so far, and return all of them."""
+    if session not in session_outputs and len(session_outputs) >= _SESSIONS:
+        session_outputs.pop(next(iter(session_outputs)), None)  # of a root that is over, or will never end
+    outputs = session_outputs.setdefault(session, {})
+    outputs.update(given)
+    return outputs
 
 
 def announce(recorder: Recorder, session: bytes, opening: list[Any] | None) -> None:

@@ -125,8 +125,7 @@ _CALL = """\
                         $submit("root", $id, $out, $time, $end - $start)
                         $opening.clear()
                     else:
-                        $rare.announce($recorder, $session, $opening)
-                        $submit("last", $id, $out, $time, $end - $start)
+                        $rare.complete($recorder, $session, $opening, $id, $out, $time, $end - $start)
                 else:
                     if $opening:
                         $rare.announce($recorder, $session, $opening)

@@ -18,7 +18,7 @@ from types import FunctionType, SimpleNamespace
 
 import orjson
 
-from honeytrace._bookkeeping import announce, fail, finish_enriched, finish_late, keeps, late, leave
+from honeytrace._bookkeeping import announce, complete, fail, finish_enriched, finish_late, keeps, late, leave
 from honeytrace._context import gone, settle
 from honeytrace._diagnostics import failed
 from honeytrace._door_source import begin_source, door_source, encode_by_plan, encode_parameters, factory_source
@@ -47,6 +47,7 @@ _RARE = SimpleNamespace(
     Stream=Stream,
     ValueError=ValueError,
     announce=announce,
+    complete=complete,
     dict=dict,
     exc_info=sys.exc_info,
     fail=fail,

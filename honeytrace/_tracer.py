@@ -13,7 +13,7 @@ from time import time_ns
 import orjson
 
 from honeytrace._blocks import Session, SpanBlock
-from honeytrace._bookkeeping import announce, announce_session, keeps
+from honeytrace._bookkeeping import announce, announce_session, keeps, outputs_of_session
 from honeytrace._context import NOTHING_KEPT, Current, leave, new_variable
 from honeytrace._diagnostics import guard, warn_once
 from honeytrace._event import Kind, resolve_event_type
@@ -190,7 +190,11 @@ class RecordingTracer:
         check_fields(fields)
         with guard("enriching a session"):
             announce(recorder, session, opening)
-            submit_update(recorder, session, fields)
+            encoded = None
+            if opening is not None and fields.get("outputs") is not None:
+                encoded = {"outputs": dict(outputs_of_session(session, pieces(recorder, fields["outputs"])))}
+                fields = {**fields, "outputs": None}
+            submit_update(recorder, session, fields, encoded)
 
     def update_event(self, event_id: str, **fields: object) -> None:
         """Change an event that has been recorded, from anywhere: feedback that comes later, for example.

@@ -420,6 +420,52 @@ def test_a_session_takes_enrichment_from_its_object_and_from_deep_inside(traces:
     assert all(event.metadata == {} for event in traces)
 
 
+@pytest.mark.parametrize("end", ["returns", "returns a dict", "is enriched", "fails", "yields"])
+def test_outputs_given_to_the_session_of_a_root_call_outlast_its_result(end: str, traces: Traces) -> None:
+    @honeytrace.trace
+    def root() -> Any:
+        honeytrace.enrich_session(outputs={"answer": 42, "note": "first"})
+        honeytrace.enrich_session(outputs={"note": "second"})
+        if end == "is enriched":
+            honeytrace.enrich_span(metadata={"a": 1})
+        if end == "fails":
+            raise ValueError("no result")
+        return {"rows": 3} if end == "returns a dict" else 7
+
+    @honeytrace.trace
+    def stream() -> Any:
+        honeytrace.enrich_session(outputs={"answer": 42, "note": "second"})
+        yield 1
+
+    if end == "yields":
+        list(stream())
+    elif end == "fails":
+        with pytest.raises(ValueError):
+            root()
+    else:
+        root()
+    given = {"answer": 42, "note": "second"}
+    result = {"fails": {}, "yields": {"result": [1]}, "returns a dict": {"rows": 3}}.get(end, {"result": 7})
+    assert traces.sessions[0].outputs == {**result, **given}
+    assert traces[0].outputs == (None if end == "fails" else result)
+
+
+def test_outputs_given_to_one_session_stay_out_of_the_next(traces: Traces) -> None:
+    @honeytrace.trace
+    def child() -> None: ...
+
+    @honeytrace.trace
+    def root(say: bool) -> int:
+        child()
+        if say:
+            honeytrace.current_session().enrich(outputs={"said": True})  # type: ignore[union-attr]
+        return 7
+
+    root(True)
+    root(False)
+    assert [session.outputs for session in traces.sessions] == [{"result": 7, "said": True}, {"result": 7}]
+
+
 def test_enriching_the_session_of_a_root_call_announces_it_first(traces: Traces) -> None:
     @honeytrace.trace
     def call() -> str:
