@@ -205,7 +205,9 @@ class Session(SpanBlock):
             if error is not None and not isinstance(error, GeneratorExit):
                 from honeytrace._traceback import describe_error, format_traceback
 
-                update["metadata"] = {"error": describe_error(error), "traceback": format_traceback(error)}
+                scrub = call.recorder.snapshotter.scrub
+                about = {"error": describe_error(error, scrub), "traceback": format_traceback(error, scrub)}
+                update["metadata"] = about
             elif text is not None:
                 update["metadata"] = {"error": text}
             submit_update(call.recorder, call.session, {}, update)

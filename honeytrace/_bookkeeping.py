@@ -127,7 +127,7 @@ def finish_with(
         own = metadata or {}
         text = None
         if error is not None:
-            text, about = _describe(call.plan, error)
+            text, about = _describe(call.plan, call.recorder, error)
             own = {**own, **about}
         submit(call, encode_extra(call, ended, extra, outputs, text, own))
         if late:
@@ -144,14 +144,15 @@ _CANCELLATIONS = ("CancelledError", "Cancelled")
 """What asyncio and concurrent.futures call it, and trio."""
 
 
-def _describe(plan: Plan, error: BaseException) -> tuple[str | None, dict[str, str]]:
+def _describe(plan: Plan, recorder: Recorder, error: BaseException) -> tuple[str | None, dict[str, str]]:
     """The text of an error, None for an expected one, and what the metadata says about it."""
     from honeytrace._traceback import describe_error, format_traceback  # most programs start without an error
 
-    text = describe_error(error)
+    scrub = recorder.snapshotter.scrub
+    text = describe_error(error, scrub)
     if plan.expected and isinstance(error, plan.expected):
         return None, {"expected_error": text}
-    about = {"traceback": format_traceback(error)}
+    about = {"traceback": format_traceback(error, scrub)}
     if type(error).__name__ in _CANCELLATIONS:
         about["outcome"] = "cancelled"
     return text, about
@@ -176,7 +177,7 @@ def finish_late() -> None:
         try:
             call = Call(*fields)
             if call.id is not None and live.pop(call.id, None) is not None:
-                text, about = (None, {}) if error is None else _describe(call.plan, error)
+                text, about = (None, {}) if error is None else _describe(call.plan, call.recorder, error)
                 submit(call, encode_extra(call, ended, Extra(call.plan), None, text, about))
         except Exception as problem:
             failed("finishing a span", problem)

@@ -337,7 +337,7 @@ def add(recorder: Recorder, id: bytes, fields: Mapping[str, object]) -> bool:
     for field, values in fields.items():
         if field == "error" and values is not None:
             text = orjson.loads(recorder.snapshot(values))
-            state.error = text if isinstance(text, str) else str(text)
+            state.error = recorder.snapshotter.scrub(text if isinstance(text, str) else str(text))
         elif values is not None:
             state.fields.setdefault(field, {}).update(pieces(recorder, values))
     return True

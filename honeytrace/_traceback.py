@@ -5,15 +5,19 @@ Invariant: the cost depends on the frames kept, not on those there are; neither 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from linecache import getline
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from honeytrace._context import NOTHING_KEPT, leave, variables
 from honeytrace._diagnostics import is_interruption
 from honeytrace._snapshot._kinds import type_name
 
 __all__ = ["describe_error", "format_traceback"]
+
+Scrub: TypeAlias = "Callable[..., str]"
+"""(text, *, code=False) -> text without secrets; Snapshotter.scrub."""
 
 _MESSAGE = 2_000
 _CHARACTERS = 8_000
@@ -23,8 +27,12 @@ _LINE = 200
 _CAUSES = 3
 
 
-def describe_error(error: BaseException) -> str:
-    """Say "TypeName: message" in at most some 2,000 characters; never empty."""
+def _unchanged(text: str, *, code: bool = False) -> str:
+    return text
+
+
+def describe_error(error: BaseException, scrub: Scrub = _unchanged) -> str:
+    """Say "TypeName: message" in at most some 2,000 characters, secrets taken out by `scrub`; never empty."""
     try:
         message = _message(error)
     except BaseException as failure:
@@ -33,6 +41,7 @@ def describe_error(error: BaseException) -> str:
         message = f"<its __str__ raised {type_name(failure)}>"
     if len(message) > _MESSAGE:
         message = f"{message[:_MESSAGE]} … [{len(message)} characters]"
+    message = scrub(message)
     text = f"{type_name(error)}: {message}" if message else type_name(error)
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
@@ -52,7 +61,7 @@ def _message(error: BaseException) -> str:
                 leave(variable, token, NOTHING_KEPT)
 
 
-def format_traceback(error: BaseException) -> str:
+def format_traceback(error: BaseException, scrub: Scrub = _unchanged) -> str:
     """Format the first and last frames, oldest first, then up to two causes; about 8,000 characters."""
     parts: list[str] = []
     seen: set[int] = set()
@@ -61,11 +70,11 @@ def format_traceback(error: BaseException) -> str:
     while current is not None and id(current) not in seen and len(seen) < _CAUSES:
         seen.add(id(current))
         try:
-            parts.append(reason + _one(current))
+            parts.append(reason + _one(current, scrub))
         except Exception as failure:  # the stack may be full, a source file unreadable
             parts.append(f"{reason}<traceback lost: {type_name(failure)}>")
         for index, inner in enumerate(_members(current)[:_CAUSES], 1):
-            parts.append(f"exception {index} of the group:\n{_one(inner)}")
+            parts.append(f"exception {index} of the group:\n{_one(inner, scrub)}")
         if current.__cause__ is not None:
             current, reason = current.__cause__, "caused by:\n"
         elif not current.__suppress_context__:
@@ -82,12 +91,12 @@ def _members(error: BaseException) -> tuple[BaseException, ...]:
     return members if is_group and "Group" in type_name(error) else ()
 
 
-def _one(error: BaseException) -> str:
+def _one(error: BaseException, scrub: Scrub) -> str:
     frames, left_out = _frames(error.__traceback__)
-    lines = [_describe_frame(frame, line) for frame, line in frames]
+    lines = [_describe_frame(frame, line, scrub) for frame, line in frames]
     if left_out:
         lines.insert(_HEAD, f"  … {left_out} frames left out …")
-    lines.append(_bounded(describe_error(error), 1_000))
+    lines.append(_bounded(describe_error(error, scrub), 1_000))
     return "\n".join(lines)
 
 
@@ -111,9 +120,9 @@ def _frames(traceback: TracebackType | None) -> tuple[list[tuple[FrameType, int]
     return head + tail[-_TAIL:], f"{missing}{' or more' if traceback is not None else ''}"
 
 
-def _describe_frame(frame: FrameType, line: int) -> str:
+def _describe_frame(frame: FrameType, line: int, scrub: Scrub) -> str:
     code = frame.f_code
-    source = getline(code.co_filename, line, frame.f_globals).strip()[:_LINE]
+    source = scrub(getline(code.co_filename, line, frame.f_globals).strip()[:_LINE], code=True)
     place = f'  File "{code.co_filename[-_LINE:]}", line {line}, in {code.co_name[:_LINE]}'
     return f"{place}\n    {source}" if source else place
 

@@ -275,7 +275,7 @@ class RecordingTracer:
             if outputs is not None:
                 rest["outputs"] = pieces(recorder, outputs if isinstance(outputs, Mapping) else {"result": outputs})
             if error is not None:
-                rest["error"] = orjson.Fragment(recorder.snapshot(str(error)))
+                rest["error"] = orjson.Fragment(recorder.snapshot(recorder.snapshotter.scrub(str(error))))
             given = zip(OBJECT_FIELDS, (metadata, metrics, feedback, config, user_properties), strict=True)
             rest.update({field: pieces(recorder, values) for field, values in given if values is not None})
             kind: Kind = "event"

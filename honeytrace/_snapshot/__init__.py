@@ -25,6 +25,7 @@ from honeytrace._snapshot._binary import DATA_URI
 from honeytrace._snapshot._kinds import REDACTED, type_name
 from honeytrace._snapshot._plain import Limits, Walk
 from honeytrace._snapshot._proof import ATOMS, prove, prove_text
+from honeytrace._snapshot._scrub import scrub
 from honeytrace._snapshot._shorten import Plain, fit
 from honeytrace.protocols import Redactor
 
@@ -109,6 +110,8 @@ class Snapshotter:
             return self.is_secret(f"{name[:100]} {name[-100:]}")
         try:
             secret = self._redactor is not None and bool(self._redactor.is_secret(name))
+        except RecursionError:  # the stack is full, which says nothing about the name
+            raise
         except Exception as error:
             failed("asking the redactor about a name", error)
             return True
@@ -117,6 +120,10 @@ class Snapshotter:
         else:
             self.clean = _with(self.clean, name)
         return secret
+
+    def scrub(self, text: str, *, code: bool = False) -> str:
+        """Replace secrets in a text that tells of something, such as an error or a line of `code`; see _scrub."""
+        return text if self._redactor is None else scrub(text, self.is_secret, code=code)
 
     def _encode(self, value: object, levels: int, room: int) -> bytes | None:
         """Encode a plain value; None for any other, and for one with something to be shortened in it."""
@@ -165,7 +172,7 @@ class Snapshotter:
 
     def _copied(self, value: object, *, names_checked: bool) -> bytes:
         try:
-            walk = Walk(self.limits, self.is_secret, self._encode_part, self._encode_rows)
+            walk = Walk(self.limits, self.is_secret, self._encode_part, self._encode_rows, self.scrub)
             tree: Plain = walk.fields(value) if names_checked else walk.copy(value, 0)  # type: ignore[arg-type]
             if not walk.is_heavy():
                 data = _dumps(tree, orjson.Fragment)

@@ -46,12 +46,6 @@ _DESCRIBED = 4_000
 _DESCRIPTIONS = 30_000
 _KEY = 1_000
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-# A name begins where a run of its characters begins: tried from the middle of each, a dotted text would take
-# milliseconds.
-_PAIR = re.compile(
-    r"""(?:(?P<quote>['"])(?P<key>[\w.-]{2,64})(?P=quote)\s{0,4}:|(?<![\w.-])(?P<name>[\w.-]{2,})\s{0,4}=)\s{0,4}"""
-    r"""(?P<value>b?'[^']*'?|b?"[^"]*"?|[^\s,;)\]}&'"]+)"""
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +91,7 @@ class Walk:
         "_left",
         "_limits",
         "_path",
+        "_scrub",
         "_tries",
         "is_secret",
     )
@@ -107,11 +102,13 @@ class Walk:
         is_secret: Callable[[str], bool],
         encode_whole: Callable[[object, int, int], bytes | None],
         encode_rows: Callable[[list[Any], int, int], bytes | None],
+        scrub: Callable[[str], str],
     ) -> None:
         self._limits = limits
         self.is_secret = is_secret
         self._encode_whole = encode_whole
         self._encode_rows = encode_rows
+        self._scrub = scrub
         self._left = limits.max_nodes
         self._tries = _TRIES
         self._floor = 0
@@ -237,8 +234,7 @@ class Walk:
         self._described += len(kept)
         if " at 0x" in kept:
             kept = _ADDRESS.sub("", kept)
-        if "=" in kept or ":" in kept:
-            kept = _PAIR.sub(self._scrub, kept)
+        kept = self._scrub(kept)
         return self.string(f"{kept} … [{len(text)} characters]" if len(text) > keep else kept)
 
     def key(self, name: object, depth: int = 0) -> str:
@@ -370,12 +366,6 @@ class Walk:
 
     def _ends(self, size: int, samples: Sequence[object]) -> tuple[int, int]:
         return ends(size, self._room(samples))
-
-    def _scrub(self, match: re.Match[str]) -> str:
-        name = match["key"] or match["name"]
-        if not self.is_secret(name):
-            return match[0]
-        return match[0][: match.start("value") - match.start()] + REDACTED
 
 
 def _free(taken: dict[str, Plain], name: str, kind: type) -> str:

@@ -409,3 +409,89 @@ def test_a_context_of_exceptions_handled_around_a_call_stays_the_user_s(traces: 
         assert error.__context__ is inner
         assert error.__cause__ is None
     assert "raised while handling" in traces.one("fail").metadata["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("text", "recorded"),
+    [
+        ("password=hunter2 was refused", "password=[redacted] was refused"),
+        ("in {'api_key': 'hunter2', 'port': 3}", "in {'api_key': [redacted], 'port': 3}"),
+        ("GET https://ada:hunter2@example.com/a failed", "GET https://ada:[redacted]@example.com/a failed"),
+        ("cannot reach redis://:hunter2@cache:6379/0", "cannot reach redis://:[redacted]@cache:6379/0"),
+        ("sent Authorization: Bearer hunter2\nHost: x", "sent Authorization: [redacted]\nHost: x"),
+        ("x-api-key: hunter2", "x-api-key: [redacted]"),
+        ("the header was 'Bearer hunter2hunter2'", "the header was 'Bearer [redacted]'"),
+        ("Incorrect API key provided: sk-proj-hunter2hunter2hunter2.", "Incorrect API key provided: [redacted]."),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJodW50ZXIyIn0.hunter2-hunter2", "[redacted]"),
+        ("bad query ?a=1&token=hunter2&b=2", "bad query ?a=1&token=[redacted]&b=2"),
+    ],
+)
+def test_a_secret_in_the_text_of_an_error_is_replaced_where_it_can_be_told(
+    text: str, recorded: str, traces: Traces
+) -> None:
+    @honeytrace.trace
+    def fail() -> None:
+        raise ValueError(text)
+
+    @honeytrace.trace
+    def pass_on(error: Exception) -> None:
+        honeytrace.enrich_span(error=text)
+
+    with pytest.raises(ValueError) as caught:
+        fail()
+    assert str(caught.value) == text
+    pass_on(caught.value)
+    with pytest.raises(ValueError):
+        with honeytrace.session("s"):
+            fail()
+    honeytrace.log_event("seen", error=text)
+    assert traces.one("pass_on").inputs["error"]["message"] == recorded
+    assert traces.one("pass_on").error == recorded
+    assert traces.one("seen").error == recorded
+    assert traces.named("fail")[0].error == f"ValueError: {recorded}"
+    assert not any(b"hunter2" in record.body for record in traces.records)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Unexpected token: foo",
+        "max_tokens=5 is too few",
+        "got an unexpected keyword argument 'password'",
+        "http://host:8080/a@b is no address",
+        "basic research and bearer bonds",
+        "sk-learn is not installed",
+        "password must not be empty",
+    ],
+)
+def test_a_text_that_only_speaks_of_secrets_stays_as_it_is(text: str, traces: Traces) -> None:
+    @honeytrace.trace
+    def fail() -> None:
+        raise ValueError(text)
+
+    with pytest.raises(ValueError):
+        fail()
+    assert traces.one("fail").error == f"ValueError: {text}"
+
+
+def test_the_text_of_an_error_is_left_alone_where_nothing_is_redacted() -> None:
+    @honeytrace.trace
+    def fail() -> None:
+        raise ValueError("password=hunter2, Bearer hunter2hunter2")
+
+    with capture(redact=False) as traces:
+        with pytest.raises(ValueError):
+            fail()
+    assert traces.one("fail").error == "ValueError: password=hunter2, Bearer hunter2hunter2"
+
+
+def test_lines_of_code_in_a_traceback_lose_literal_secrets_only(traces: Traces) -> None:
+    @honeytrace.trace
+    def fail(word: object) -> None:
+        dict(password=word, token="hunter2")[word]  # type: ignore[index]  # noqa: ISC001
+
+    with pytest.raises(KeyError):
+        fail(word="w")
+    traceback = traces.one("fail").metadata["traceback"]
+    assert "password=word" in traceback
+    assert "hunter" not in traceback

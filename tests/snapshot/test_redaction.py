@@ -262,3 +262,13 @@ def test_pairs_of_words_that_are_no_names_are_kept():
 
 def test_a_name_that_the_program_added_is_found_in_pairs_as_well():
     assert b"123" not in Snapshotter(SecretNames(extra=["ssn"]))([("ssn", "123")])
+
+
+def test_a_full_stack_says_nothing_about_a_name_and_is_no_failure_of_the_redactor(nothing_of_ours_fails):
+    class OnAFullStack:
+        def is_secret(self, name: str) -> bool:
+            raise RecursionError
+
+    snapshot = Snapshotter(OnAFullStack())
+    assert snapshot({"name": "hunter2"}) == b'"<dict: the stack is full>"'
+    assert nothing_of_ours_fails == []
