@@ -123,7 +123,7 @@ def start(script: Path, home: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str], home: Path) -> Run:
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=180)
     # Development mode also reports steps of the event loop that took long: on a busy machine any may.
     errors = re.sub(r"^Executing <.* took [\d.]+ seconds\n", "", errors, flags=re.MULTILINE)
     return Run(process.returncode, output, errors, home)

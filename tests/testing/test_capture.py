@@ -323,7 +323,7 @@ def run_pytest(folder: Path, source: str, *arguments: str) -> tuple[int, str]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     return done.returncode, done.stdout + done.stderr
 
