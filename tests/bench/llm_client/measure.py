@@ -1,0 +1,156 @@
+"""Measure one contender in this process: `python measure.py MODULE URL`, then a round for every line of input.
+
+A round makes each kind of call many times, without and with tracing in turn, and prints as JSON what tracing added to
+each call: CPU of the calling thread, and of the whole process with delivery, in microseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from itertools import count
+from time import process_time, thread_time
+from typing import Any, NamedTuple
+
+from openai import AsyncOpenAI, OpenAI
+
+_numbers = count()
+
+
+def messages(many: int) -> list[dict[str, str]]:
+    """A conversation that nobody has encoded before."""
+    number = next(_numbers)
+    question = f"Where did forager {number} dance, and for how long? Compare with the day before, and say how sure. "
+    system = {"role": "system", "content": "You answer from the log of the hive, briefly and with its times. " * 6}
+    turns = [{"role": ("user", "assistant")[turn % 2], "content": question * 3} for turn in range(many - 1)]
+    return [system, *turns]
+
+
+def request(model: str, many: int) -> dict[str, Any]:
+    made: dict[str, Any] = {"model": model, "messages": messages(many), "temperature": 0.2, "max_tokens": 400}
+    if model != "whole":
+        made.update(stream=True, stream_options={"include_usage": True})
+    return made
+
+
+class Kind(NamedTuple):
+    """A kind of call: how many of them in one stretch, how many stretches in a round."""
+
+    model: str
+    messages: int
+    awaited: bool
+    calls: int
+    stretches: int
+
+
+KINDS = {
+    "call": Kind("whole", 4, False, 20, 6),
+    "call, 40 messages": Kind("whole", 40, False, 20, 4),
+    "stream of 20": Kind("stream-20", 4, False, 8, 6),
+    "stream of 520": Kind("stream-520", 4, False, 1, 8),
+    "async call": Kind("whole", 4, True, 20, 6),
+    "async stream of 20": Kind("stream-20", 4, True, 8, 6),
+    "async stream of 520": Kind("stream-520", 4, True, 1, 8),
+}
+
+
+def run(client: Any, requests: list[dict[str, Any]]) -> float:
+    """Make these calls; give the CPU seconds of this thread."""
+    began = thread_time()
+    for given in requests:
+        answer = client.chat.completions.create(**given)
+        if "stream" in given:
+            for _ in answer:
+                pass
+    return thread_time() - began
+
+
+async def arun(client: Any, requests: list[dict[str, Any]]) -> float:
+    """The same with an asynchronous client."""
+    began = thread_time()
+    for given in requests:
+        answer = await client.chat.completions.create(**given)
+        if "stream" in given:
+            async for _ in answer:
+                pass
+    return thread_time() - began
+
+
+class Measured:
+    """The contender, and a client for each way: plain and traced, sync and async."""
+
+    def __init__(self, module: str, url: str) -> None:
+        self.contender = import_module(module).Contender()
+        self.loop = asyncio.new_event_loop()
+        self.clients = {}
+        for awaited, make in ((False, OpenAI), (True, AsyncOpenAI)):
+            plain, traced = (make(base_url=url, api_key="sk-bench-0123456789", max_retries=0) for _ in "12")
+            self.clients[awaited] = plain, self.contender.wrap(traced)
+        self.expected = 0
+
+    def once(self, kind: Kind, traced: bool) -> tuple[float, float]:
+        """One stretch of calls: CPU of this thread, and of the process until everything is delivered."""
+        client = self.clients[kind.awaited][traced]
+        requests = [request(kind.model, kind.messages) for _ in range(kind.calls)]
+        way: Callable[[], float] = (
+            (lambda: self.loop.run_until_complete(arun(client, requests)))
+            if kind.awaited
+            else (lambda: run(client, requests))
+        )
+        gc.collect()
+        if not traced:
+            began = process_time()
+            seconds = way()
+            return seconds, process_time() - began
+        self.contender.on()
+        try:
+            began = process_time()
+            with self.contender.session():
+                seconds = way()
+            self.expected += kind.calls
+            recorded = self.contender.recorded()
+            total = process_time() - began
+        finally:
+            self.contender.off()
+        assert recorded == self.expected, f"{recorded} of {self.expected} calls were recorded"
+        return seconds, total
+
+    def round(self) -> dict[str, dict[str, float]]:
+        """Microseconds per call: plain, and what was added to it."""
+        figures = {}
+        for name, kind in KINDS.items():
+            sums = [[0.0, 0.0], [0.0, 0.0]]
+            for stretch in range(kind.stretches):
+                for traced in ((False, True), (True, False))[stretch % 2]:
+                    for place, seconds in enumerate(self.once(kind, traced)):
+                        sums[traced][place] += seconds / (kind.calls * kind.stretches) * 1e6
+            (plain, process), (ours, all_of_it) = sums
+            figures[name] = {"plain": plain, "added": ours - plain, "process": all_of_it - process}
+        return figures
+
+
+def installed(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:  # on the path, not installed
+        return package
+
+
+def main() -> None:
+    module, url = sys.argv[1:]
+    measured = Measured(module, url)
+    measured.round()  # what is loaded or compiled on first use
+    gc.collect()
+    gc.freeze()
+    print(json.dumps([installed(package) for package in measured.contender.packages]), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(measured.round()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""A server of OpenAI's chat completions on 127.0.0.1, in a process of its own: prints its port, ends with its input.
+
+Answers are as long as those of the real one and encoded beforehand, except for their ids: each is given once, so that
+what was recorded can be counted by them. The model's name says how many chunks a stream has.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import sys
+import threading
+from itertools import count
+
+PIECES = [" forager", " number", " seven", " danced", " at", " the", " eastern", " edge", ",", " twice"]
+TEXT = "".join(PIECES) * 10
+USAGE = {
+    "prompt_tokens": 311,
+    "completion_tokens": 107,
+    "total_tokens": 418,
+    "prompt_tokens_details": {"cached_tokens": 128, "audio_tokens": 0},
+    "completion_tokens_details": {
+        "reasoning_tokens": 64,
+        "audio_tokens": 0,
+        "accepted_prediction_tokens": 0,
+        "rejected_prediction_tokens": 0,
+    },
+}
+HEAD = {
+    "id": "chatcmpl-XXXXXXXX",
+    "created": 1763940000,
+    "model": "bee-4-2026-08-01",
+    "service_tier": "default",
+    "system_fingerprint": "fp_50cad350e4",
+}
+ID = b"XXXXXXXX"
+_ids = count()
+
+
+def whole() -> bytes:
+    """The answer that is not streamed."""
+    message = {"role": "assistant", "content": TEXT, "refusal": None, "annotations": []}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    body = json.dumps({**HEAD, "object": "chat.completion", "choices": [choice], "usage": USAGE}).encode()
+    return b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def streamed(chunks: int) -> bytes:
+    """A stream: every event is a chunk of HTTP of its own."""
+    deltas = [{"role": "assistant", "content": "", "refusal": None}]
+    deltas += [{"content": PIECES[number % len(PIECES)]} for number in range(chunks - 3)]
+    rest = {**HEAD, "object": "chat.completion.chunk", "usage": None, "obfuscation": "a1b2c3"}
+    events = [
+        {**rest, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]} for delta in deltas
+    ]
+    events.append({**rest, "choices": [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}]})
+    events.append({**rest, "choices": [], "usage": USAGE})
+    lines = [f"data: {json.dumps(event, separators=(',', ':'))}\n\n".encode() for event in events]
+    pieces = b"".join(b"%x\r\n%b\r\n" % (len(line), line) for line in [*lines, b"data: [DONE]\n\n", b""])
+    return b"content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n" + pieces
+
+
+ANSWERS = {b"whole": whole()}
+
+
+def answer(body: bytes) -> bytes:
+    """Give the answer to a request: model "whole", or "stream-N"."""
+    found = re.search(rb'"model":\s*"([^"]+)"', body)
+    assert found is not None, body
+    model = found[1]
+    if model not in ANSWERS:
+        ANSWERS[model] = streamed(int(model.partition(b"-")[2]))
+    head = b"HTTP/1.1 200 OK\r\nx-request-id: req_%08d\r\nopenai-processing-ms: 412\r\n" % next(_ids)
+    return head + ANSWERS[model].replace(ID, b"%08d" % next(_ids))
+
+
+def serve(connection: socket.socket) -> None:
+    """Answer the requests of one connection until the client goes."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    waiting = b""
+    while True:
+        while b"\r\n\r\n" not in waiting:
+            data = connection.recv(65536)
+            if not data:
+                return
+            waiting += data
+        head, _, waiting = waiting.partition(b"\r\n\r\n")
+        size = int(re.search(rb"(?i)content-length: *(\d+)", head)[1])  # type: ignore[index]
+        while len(waiting) < size:
+            waiting += connection.recv(65536)
+        body, waiting = waiting[:size], waiting[size:]
+        connection.sendall(answer(body))
+
+
+def main() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+
+    def accept() -> None:
+        while True:
+            threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
