@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["instrument", "uninstrument", "wrap"]
 
-_PROVIDERS = {"openai": "honeytrace.integrations.openai"}
+_PROVIDERS = {
+    "mcp": "honeytrace.integrations.mcp",
+    "openai": "honeytrace.integrations.openai",
+}
 """Each library that can be instrumented, by the name it is imported under, and the file that knows it."""
 
 _wanted: dict[str, Cost | None] = {}

@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Library", "ModelCall", "start"]
+__all__ = ["Library", "ModelCall", "encoded", "plan_for", "start"]
 
 _REDACTED = "[redacted]"
 _SHORT, _EXACT = 250, 2**53
@@ -79,7 +79,7 @@ class ModelCall:
             add(recorder, current[1], {"config": {name: value for name, value in config.items() if value is not None}})
             return
         inputs = read(operation.inputs, request, package)
-        plan = _plan(event_name)
+        plan = plan_for(event_name, "model")
         if plan.prepared_for is not recorder:
             plan.prepare(recorder)
         call = self._call = begin(plan, recorder, recorder.fields(inputs))
@@ -88,7 +88,7 @@ class ModelCall:
             if call.id is not None:
                 self._id = call.id
                 extra = live[call.id] = Extra(plan)
-                extra.fields["config"] = _encoded(recorder, config)
+                extra.fields["config"] = encoded(recorder, config)
 
     @property
     def is_recorded(self) -> bool:
@@ -143,8 +143,8 @@ class ModelCall:
                 metadata["traceback"] = traceback.replace(self._key, _REDACTED)
         if error is None and problem is not None:
             add(recorder, id, {"error": problem})
-        given = _encoded(recorder, outputs) if outputs else None
-        finish_with(call, given, error=error, metadata=_encoded(recorder, metadata), left=True)
+        given = encoded(recorder, outputs) if outputs else None
+        finish_with(call, given, error=error, metadata=encoded(recorder, metadata), left=True)
 
 
 def start(
@@ -182,12 +182,13 @@ def _is_untold_model(state: Plan | Extra) -> bool:
     return not (isinstance(state, Extra) and "provider" in state.fields.get("config", ()))
 
 
-@lru_cache(maxsize=256)
-def _plan(event_name: str) -> Plan:
-    return Plan(event_name, "model", {})
+@lru_cache(maxsize=512)
+def plan_for(event_name: str, event_type: str) -> Plan:
+    """Give the plan of events of this name; the same as long as it is in use."""
+    return Plan(event_name, event_type, {})
 
 
-def _encoded(recorder: Recorder, values: Mapping[str, Any]) -> dict[str, Any]:
+def encoded(recorder: Recorder, values: Mapping[str, Any]) -> dict[str, Any]:
     """Snapshot value by value; what comes back goes into the event as it is."""
     snapshot, fragment = recorder.snapshot, orjson.Fragment
     return {

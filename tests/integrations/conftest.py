@@ -11,7 +11,7 @@ import pytest
 import honeytrace
 from honeytrace.testing import Traces, capture
 
-collect_ignore_glob = [] if find_spec("openai") else ["test_*.py"]
+collect_ignore_glob = [] if find_spec("openai") else ["test_openai_*.py", "test_instrument.py"]
 
 
 @pytest.fixture

@@ -171,7 +171,7 @@ def test_a_wrapped_client_of_an_instrumented_library_is_recorded_once(surface: S
 
 
 def test_wrap_refuses_what_it_does_not_know() -> None:
-    with pytest.raises(honeytrace.TraceError, match="expects a client of openai, not dict"):
+    with pytest.raises(honeytrace.TraceError, match="expects a client of .*openai.*, not dict"):
         honeytrace.wrap({})
 
 
