@@ -345,3 +345,17 @@ def test_a_server_in_another_process_over_http_is_part_of_the_clients_tree(both_
         server.communicate(timeout=20)
     honeytrace.shutdown(10)
     check_stored(both_stored)
+
+
+def test_a_session_that_is_not_kept_is_not_kept_by_the_server_either(private_home: Path) -> None:
+    honeytrace.init(sample_rate=0.0)
+    honeytrace.instrument("mcp")
+
+    async def whole() -> None:
+        async with over_stdio(environment(private_home)) as session:
+            await call_both(session)
+
+    asyncio.run(whole())
+    honeytrace.uninstrument()
+    honeytrace.shutdown(10)
+    assert not (private_home / "traces.db").exists() or not stored(private_home)
