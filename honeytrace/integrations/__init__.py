@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["instrument", "uninstrument", "wrap"]
 
 _PROVIDERS = {
-    "mcp": "honeytrace.integrations.mcp",
     "openai": "honeytrace.integrations.openai",
+    "anthropic": "honeytrace.integrations.anthropic",
+    "groq": "honeytrace.integrations.groq",
+    "mcp": "honeytrace.integrations.mcp",
 }
 """Each library that can be instrumented, by the name it is imported under, and the file that knows it."""
 

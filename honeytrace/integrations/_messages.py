@@ -1,4 +1,4 @@
-"""Pieces that several providers have in common: fields that may be missing, media, tool calls."""
+"""Pieces that several providers have in common: fields that may be missing, failures, media, tool calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["get", "media", "shown", "tool_call"]
+__all__ = ["failure", "get", "media", "shown", "tool_call"]
 
 
 def get(source: Any, *path: str | int) -> Any:
@@ -25,6 +25,15 @@ def get(source: Any, *path: str | int) -> Any:
         else:
             return None
     return source
+
+
+def failure(answer: Any) -> str | None:
+    """What an answer says went wrong, if it does."""
+    error = get(answer, "error")
+    if not error:
+        return None
+    code, text = get(error, "code") or get(error, "type"), get(error, "message") or error
+    return f"{code}: {text}" if code else str(text)
 
 
 def media(encoded: str, mime: str) -> str:
@@ -47,6 +56,9 @@ def shown(value: Any, depth: int = 8) -> Any:
     for name, inner in value.items():
         if type(inner) is str:
             form = _MEDIA.get(name)
+            if name == "data" and type(value.get("media_type")) is str:
+                changed[name] = media(inner, value["media_type"])
+                continue
             if form is not None and len(inner) > 256 and (name != "data" or "format" in value or "transcript" in value):
                 kinds = {"format": value.get("format", "basic"), "output_format": value.get("output_format", "png")}
                 changed[name] = media(inner, form.format_map(kinds))

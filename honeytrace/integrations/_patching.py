@@ -139,8 +139,9 @@ def wrap_instance(instance: object, targets: tuple[Target, ...]) -> bool:
             doors: dict[str, Any] = {}
             for target in targets:
                 owner = getattr(sys.modules.get(target.module), target.owner, None)
-                if owner is not None and isinstance(instance, owner):
-                    doors[target.name] = _Patched(inspect.getattr_static(kind, target.name), target.door)
+                method = inspect.getattr_static(kind, target.name, None)  # not every version has every method
+                if method is not None and owner is not None and isinstance(instance, owner):
+                    doors[target.name] = _Patched(method, target.door)
             if not doors:
                 return False
             doors.update(__module__=kind.__module__, __qualname__=kind.__qualname__, __doc__=kind.__doc__, __slots__=())

@@ -1,8 +1,9 @@
 """Clients made by Stainless (openai, anthropic, groq and others): every call goes through two methods.
 
 `request` of the client's base class is one call, retries and parsing included, whichever resource, helper or raw
-variant it came from; `_process_response` is where its HTTP answer arrives. A provider says which URLs are which
-operations; everything else here is the same for all of them.
+variant it came from; `_process_response` is where its HTTP answer arrives. Where `_copy_and_prepare` exists, the body
+is plain data only after it: until then iterators of the program's may be in there, and nobody but the client reads
+those. A provider says which URLs are which operations; everything else here is the same for all of them.
 """
 
 from __future__ import annotations
@@ -33,27 +34,45 @@ _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id", "x-ms-request-i
 class _Flight:
     """A call between the client's `request` and the return of it."""
 
-    __slots__ = ("answer", "call", "client", "options", "record", "token")
+    __slots__ = ("_begin", "answer", "call", "client", "options", "record", "token")
 
-    def __init__(self, call: ModelCall, client: object, options: object) -> None:
-        self.call = call
+    def __init__(self, begin: Callable[[Any], ModelCall | None], client: object, options: Any) -> None:
+        self._begin: Callable[[Any], ModelCall | None] | None = begin
+        self.call: ModelCall | None = None
         self.client: object = client
-        self.options: object = options
+        self.options = options
         self.answer: Any = None
         self.record: StreamRecord | None = None
         self.token: Token[_Flight | None] | None = None
 
+    def start(self, options: Any) -> None:
+        """Start recording, with a body that is plain data."""
+        begin, self._begin = self._begin, None
+        if begin is not None:
+            self.call = begin(options)
+
     def arrived(self, response: Any) -> None:
-        """Look at the HTTP answer: what the client parses is not at hand in all variants, this is."""
-        headers, package = response.headers, self.call.library.package
-        self.call.facts.update(_facts(headers, response.request.headers))
+        """Look at an HTTP answer: what the client parses is not at hand in all variants, this is.
+
+        Middleware of the client's lets it see more than one; refused ones count no more than those of a retry, and
+        the last one counts.
+        """
+        call = self.call
+        if call is None or not call.is_recorded or response.status_code >= 400:
+            return
+        headers, package = response.headers, call.library.package
+        call.facts.update(_facts(headers, response.request.headers))
         mime = mime_of(headers.get("content-type", ""))
+        if self.record is not None:
+            self.record.disown()
+            self.record = None
         if response.is_closed:
             content = response.content
             if content:
                 self.answer = read_one("the answer", lambda body: read_body(body, mime), content, package)
             return
-        record = StreamRecord(self.call, mime, headers.get("content-encoding", ""))
+        record = StreamRecord(call, mime, headers.get("content-encoding", ""))
+        record.busy = True  # how the client ends says more than how the body does
         proxy = AsyncBody if hasattr(response.stream, "__aiter__") else Body
         response.stream = proxy(response.stream, record)
         self.record = record
@@ -66,16 +85,21 @@ class _Flight:
                 _in_flight.reset(token)
             except ValueError:  # another context: what is left there knows that it has landed
                 pass
-        self.client = self.options = None
-        self.call.leave()
+        self.client = self.options = self._begin = None
+        if self.call is not None:
+            self.call.leave()
 
     def returned(self, result: Any) -> None:
         """End the event, or let the stream do so."""
         with guard("finishing a model call"):
             self.land()
-            record = self.record
+            call, record = self.call, self.record
+            if call is None:
+                return
             if record is None:
-                self.call.finish(self.answer)
+                call.finish(self.answer)
+                return
+            if record.idle():
                 return
             iterator = getattr(result, "_iterator", None)
             if iterator is not None:
@@ -84,13 +108,16 @@ class _Flight:
     def failed(self, error: BaseException | None) -> None:
         """End the event with what the client raised, and with the answer if there was one."""
         with guard("finishing a model call"):
+            self.start(self.options)
             self.land()
+            if self.call is None:
+                return
             facts: dict[str, Any] = {"status_code": getattr(error, "status_code", None)}
             response = getattr(error, "response", None)
             request = getattr(response, "request", None) or getattr(error, "__dict__", {}).get("request")
             facts.update(_facts(getattr(response, "headers", {}), getattr(request, "headers", {})))
             if self.record is not None:
-                self.record.ended = True
+                self.record.disown()
             self.call.finish(self.answer, error, **{name: value for name, value in facts.items() if value is not None})
 
 
@@ -122,18 +149,22 @@ def stainless(
             around = _in_flight.get()
             if operation is None or (around is not None and around.options is options):
                 return None
-            request = {**_mapping(options.json_data), **_mapping(getattr(options, "extra_json", None))}
-            call = start(
-                library,
-                operation,
-                request,
-                event_name=_event_name(operation, options),
-                provider=lambda: provider(client),
-                key=getattr(client, "api_key", None),
-            )
-            if call is None:
-                return None
-            flight = _Flight(call, client, options)
+
+            def begin(options: Any) -> ModelCall | None:
+                return start(
+                    library,
+                    operation,
+                    {**_given(options.json_data), **_given(getattr(options, "extra_json", None))},
+                    event_name=_event_name(operation, options),
+                    provider=lambda: provider(client),
+                    key=getattr(client, "api_key", None),
+                )
+
+            flight = _Flight(begin, client, options)
+            if not hasattr(client, "_copy_and_prepare"):
+                flight.start(options)
+                if flight.call is None:
+                    return None
             flight.token = _in_flight.set(flight)
             return flight
         return None
@@ -170,18 +201,38 @@ def stainless(
     doors: tuple[tuple[str, str, Door], ...] = (
         ("SyncAPIClient", "request", request),
         ("AsyncAPIClient", "request", async_request),
+        ("SyncAPIClient", "_copy_and_prepare", _copy_and_prepare),
+        ("AsyncAPIClient", "_copy_and_prepare", _async_copy_and_prepare),
         ("SyncAPIClient", "_process_response", _process_response),
         ("AsyncAPIClient", "_process_response", _process_response),
     )
     return tuple(Target(module, owner, name, door) for owner, name, door in doors)
 
 
+def _copy_and_prepare(wrapped: Any, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    prepared = wrapped(*args, **kwargs)
+    _prepared(args, prepared)
+    return prepared
+
+
+async def _async_copy_and_prepare(wrapped: Any, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    prepared = await wrapped(*args, **kwargs)
+    _prepared(args, prepared)
+    return prepared
+
+
+def _prepared(args: tuple[Any, ...], options: Any) -> None:
+    flight = _in_flight.get()
+    if flight is not None and args and flight.options is args[0]:
+        with guard("starting a model call"):
+            flight.start(options)
+
+
 def _process_response(wrapped: Any, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     flight = _in_flight.get()
-    if flight is not None and flight.client is client and flight.call.is_recorded:
+    if flight is not None and flight.client is client:
         with guard("reading an answer"):
-            if flight.record is None and flight.answer is None:
-                flight.arrived(kwargs["response"])
+            flight.arrived(kwargs["response"])
     return wrapped(*args, **kwargs)
 
 
@@ -198,15 +249,21 @@ def _route(routes: Mapping[str, Operation], options: Any) -> Operation | None:
 
 
 def _event_name(operation: Operation, options: Any) -> str:
-    """The name of the method that was called. Some versions say it in a header; else a parser gives it away."""
+    """The name of the method that was called. Some versions say it in headers; else a parser gives it away."""
     headers = options.headers
-    helper = headers.get("X-Stainless-Helper-Method") if isinstance(headers, Mapping) else None
-    if isinstance(helper, str) and len(helper) < 100:
+    said = {str(name).lower(): value for name, value in headers.items()} if isinstance(headers, Mapping) else {}
+    stream, helper = said.get("x-stainless-stream-helper"), said.get("x-stainless-helper-method")
+    if isinstance(stream, str) and len(stream) < 100:
+        return f"{stream.removeprefix('beta.')}.stream"
+    if isinstance(helper, str) and "." in helper and len(helper) < 100:
         return helper.removeprefix("beta.")
     if operation.parsed_name is not None and callable(getattr(options, "post_parser", None)):
         return operation.parsed_name
     return operation.event_name
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _given(value: Any) -> dict[str, Any]:
+    """The fields of a body, without those that the client takes for absent."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {name: one for name, one in value.items() if type(one).__name__ not in ("Omit", "NotGiven")}

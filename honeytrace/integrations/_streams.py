@@ -21,7 +21,7 @@ import wrapt
 
 from honeytrace._diagnostics import failed
 from honeytrace.integrations._calls import ModelCall
-from honeytrace.integrations._wire import Events, decoder, read_body
+from honeytrace.integrations._wire import decoder, events_of, read_body
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,19 +45,20 @@ _open: WeakSet[StreamRecord] = WeakSet()
 class StreamRecord:
     """What is known of a stream so far."""
 
-    __slots__ = ("__weakref__", "_decode", "_events", "_join", "_kept", "_mime", "_size", "_total", "_waiting",
-                 "busy", "call", "chunks", "ended", "exhausted", "first", "gap", "last")  # fmt: skip
+    __slots__ = ("__weakref__", "_decode", "_events", "_join", "_kept", "_mime", "_over", "_size", "_total",
+                 "_waiting", "busy", "call", "chunks", "ended", "exhausted", "first", "gap", "last")  # fmt: skip
 
     def __init__(self, call: ModelCall, mime: str, encoding: str) -> None:
         self.call = call
         self.busy = False
-        """Whether the client's iterator is at work: how that ends says more than the end of the body."""
+        """Whether the client is at work: how that ends says more than the end of the body."""
+        self._over = False
         self.ended = self.exhausted = False
         self.first: int | None = None
         self.last = self.gap = self.chunks = 0
         self._mime = mime
         self._decode: Callable[[bytes], bytes] = decoder(encoding)
-        self._events: Events | None = Events() if mime == "text/event-stream" else None
+        self._events = events_of(mime)
         self._join = call.operation.join()
         self._waiting: list[bytes] = []
         self._kept: list[bytes] = []
@@ -138,9 +139,22 @@ class StreamRecord:
         self.call.finish(answer, None if closed else error, **facts)
 
     def body_ended(self, error: BaseException | None = None) -> None:
-        """Take note that the body ended or was closed. The client's iterator, while it is at work, says it better."""
+        """Take note that the body ended or was closed. The client, while it is at work, says it better."""
+        self._over = True
         if not self.busy:
             self.end(error, "closed")
+
+    def idle(self) -> bool:
+        """Take note that the client has handed the stream over; say whether its body has ended already."""
+        self.busy = False
+        if self._over:
+            self.end(outcome="closed")
+        return self.ended
+
+    def disown(self) -> None:
+        """Leave the event to somebody else."""
+        self.ended = True
+        _open.discard(self)
 
     def __del__(self) -> None:
         try:

@@ -1,7 +1,8 @@
-"""Answers as they travel: JSON bodies, server-sent events, and the encodings HTTP puts around them."""
+"""Answers as they travel: JSON bodies, streams of events, and the encodings HTTP puts around them."""
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from importlib import import_module
 
@@ -11,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Events", "decoder", "mime_of", "read_body"]
+__all__ = ["Events", "Frames", "decoder", "events_of", "mime_of", "read_body"]
 
 
 class Events:
@@ -35,6 +36,37 @@ class Events:
             elif not line and self._data:
                 event, self._data = b"\n".join(self._data), []
                 yield event
+
+
+class Frames:
+    """Cuts an event stream of AWS into the data of each chunk. A frame: lengths, checksum, headers, data, checksum."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take the next bytes, give the data of every chunk that is complete."""
+        data, start = self._rest + data, 0
+        while len(data) - start >= 12:
+            whole, headers = (int.from_bytes(data[start + at : start + at + 4], "big") for at in (0, 4))
+            if whole < headers + 16:
+                raise ValueError("no event stream")
+            if len(data) - start < whole:
+                break
+            chunk = orjson.loads(data[start + 12 + headers : start + whole - 4] or b"{}")
+            start += whole
+            if chunk.get("bytes"):
+                yield b64decode(chunk["bytes"])
+        self._rest = data[start:]
+
+
+def events_of(mime: str) -> Events | Frames | None:
+    """Give what cuts a stream of this media type; None if it is no stream of events."""
+    if mime == "text/event-stream":
+        return Events()
+    return Frames() if mime == "application/vnd.amazon.eventstream" else None
 
 
 def mime_of(content_type: str) -> str:

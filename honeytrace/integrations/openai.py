@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from honeytrace.integrations._calls import Library
 from honeytrace.integrations._joins import JoinChat, JoinResponse, JoinText
-from honeytrace.integrations._messages import get, shown, tool_call
+from honeytrace.integrations._messages import failure, get, shown, tool_call
 from honeytrace.integrations._operation import Operation
 from honeytrace.integrations._stainless import stainless
 
@@ -80,14 +80,6 @@ def _all_choices(answer: Any) -> Any:
     return [{**shown(choice["message"]), "finish_reason": choice.get("finish_reason")} for choice in choices]
 
 
-def _error(answer: Any) -> str | None:
-    error = get(answer, "error")
-    if not error:
-        return None
-    code, text = get(error, "code") or get(error, "type"), get(error, "message") or error
-    return f"{code}: {text}" if code else str(text)
-
-
 CHAT = Operation(
     event_name="chat.completions.create",
     parsed_name="chat.completions.parse",
@@ -105,7 +97,7 @@ CHAT = Operation(
     },
     metadata={**_IDENTITY, "finish_reason": lambda answer: get(answer, "choices", 0, "finish_reason")},
     usage=_usage,
-    error=_error,
+    error=failure,
     join=JoinChat,
 )
 
@@ -193,7 +185,7 @@ RESPONSES = Operation(
         "finish_reason": lambda answer: get(answer, "incomplete_details", "reason") or get(answer, "status"),
     },
     usage=_usage,
-    error=_error,
+    error=failure,
     join=JoinResponse,
 )
 
@@ -213,7 +205,7 @@ EMBEDDINGS = Operation(
     outputs={"embeddings": _vectors},
     metadata=_IDENTITY,
     usage=_usage,
-    error=_error,
+    error=failure,
     join=JoinText,
 )
 
@@ -238,7 +230,7 @@ def _plain(event_name: str, inputs: tuple[str, ...], outputs: Any) -> Operation:
         outputs=outputs,
         metadata=_IDENTITY,
         usage=_usage,
-        error=_error,
+        error=failure,
         join=JoinText,
     )
 

@@ -1,17 +1,30 @@
-"""Real clients of the libraries against servers of our own; without a library its tests are not collected."""
+"""Real clients of the libraries against servers of our own.
+
+A file `test_LIBRARY_*.py` is collected where that library is installed; `test_stainless_*.py` run each claim with every
+library made by Stainless that is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import honeytrace
+from honeytrace.integrations import _PROVIDERS
 from honeytrace.testing import Traces, capture
 
-collect_ignore_glob = [] if find_spec("openai") else ["test_openai_*.py", "test_instrument.py"]
+_OF_OPENAI = ("test_instrument.py",)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    name = collection_path.name
+    library = "openai" if name in _OF_OPENAI else name.removesuffix(".py").split("_")[1] if "test_" in name else ""
+    return True if library in _PROVIDERS and find_spec(library) is None else None
 
 
 @pytest.fixture
@@ -25,17 +38,21 @@ def server() -> Iterator[Any]:
 
 @pytest.fixture
 def recorded() -> Iterator[Traces]:
-    """Instrument openai, and capture what it records."""
+    """Instrument what is installed, and capture what it records."""
     with capture() as traces:
-        honeytrace.instrument("openai")
+        honeytrace.instrument()
         yield traces
         honeytrace.uninstrument()
 
 
-@pytest.fixture(params=["sync", "async"])
-def surface(request: pytest.FixtureRequest, server: Any) -> Iterator[Any]:
-    from openai_surface import Surface
+@pytest.fixture
+def library(request: pytest.FixtureRequest) -> str:
+    """The library of a test: what it is parametrised with, else LIBRARY of its module."""
+    return str(getattr(request.module, "LIBRARY", "openai"))
 
-    surface = Surface(request.param, server.url)
+
+@pytest.fixture(params=["sync", "async"])
+def surface(request: pytest.FixtureRequest, server: Any, library: str) -> Iterator[Any]:
+    surface = import_module(f"{library}_surface").Surface(request.param, server)
     yield surface
     surface.close()

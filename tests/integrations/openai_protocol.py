@@ -1,4 +1,4 @@
-"""OpenAI's protocol. The model's name in the request chooses how the server behaves.
+"""OpenAI's protocol, and Groq's dialect of it under /openai/v1/. The model's name chooses how the server behaves.
 
 "plain", "tools", "refusal", "schema", "error-400", "retry" (429 once), "slow", "drop" (breaks off), "midway" (an error
 inside the stream), "garbage" (no JSON inside the stream), "endless", "gzip", "odd" (fields of other forms than usual).
@@ -162,7 +162,11 @@ def answer(server: ModelServer, path: str, headers: dict[str, str], raw: bytes) 
         )
     whole, events = ANSWERS[found]
     if body.get("stream"):
-        return Reply(mime="text/event-stream; charset=utf-8", body=_streamed(server, model, events(model, body)))
+        streamed = events(model, body)
+        if path.startswith("/openai/v1/"):
+            streamed[0]["x_groq"] = {"id": "req_1"}
+            streamed[-1]["x_groq"] = {"id": "req_1", "usage": {**USAGE, "total_time": 0.1}}
+        return Reply(mime="text/event-stream; charset=utf-8", body=_streamed(server, model, streamed))
     if model == "slow":
         server.release.wait(20)
     made = whole(model, body)

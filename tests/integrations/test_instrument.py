@@ -140,7 +140,7 @@ def test_a_subclass_with_its_own_request_is_recorded_once(server: ModelServer) -
 
 
 def test_wrap_records_this_client_and_its_copies_and_no_other(surface: Surface, server: ModelServer) -> None:
-    other = Surface("async" if surface.is_async else "sync", server.url)
+    other = Surface("async" if surface.is_async else "sync", server)
     resource = surface.client.chat
     with capture() as traces:
         assert honeytrace.wrap(surface.client) is surface.client

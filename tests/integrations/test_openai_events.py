@@ -393,7 +393,7 @@ def test_the_provider_is_named_after_the_host(url: str, name: str) -> None:
 def test_azure_is_recorded_as_azure(mode: str, server: ModelServer, recorded: Traces) -> None:
     kind: Any = openai.AzureOpenAI if mode == "sync" else openai.AsyncAzureOpenAI
     client = kind(api_key=KEY, azure_endpoint=server.url, api_version="2024-06-01")
-    surface = Surface(mode, server.url, client=client)
+    surface = Surface(mode, server, client=client)
     surface.chat()
     surface.close()
     (event,) = recorded
