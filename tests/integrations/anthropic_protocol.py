@@ -97,6 +97,11 @@ def events(model: str) -> list[dict[str, Any]]:
     return [*made, {"type": "message_delta", "delta": ended, "usage": final}, {"type": "message_stop"}]
 
 
+def _key(headers: dict[str, str]) -> str:
+    """The key of a request: versions send it in different headers."""
+    return headers.get("x-api-key") or headers["authorization"].removeprefix("Bearer ")
+
+
 def _failure(kind: str, text: str) -> dict[str, Any]:
     return {"type": "error", "error": {"type": kind, "message": text}}
 
@@ -122,7 +127,7 @@ def answer(server: ModelServer, path: str, headers: dict[str, str], raw: bytes) 
     if model == "error-400":
         return Reply(400, _failure("invalid_request_error", "bad request"))
     if model == "leak":
-        return Reply(401, _failure("authentication_error", f"the key {headers['x-api-key']} is wrong"))
+        return Reply(401, _failure("authentication_error", f"the key {_key(headers)} is wrong"))
     if model == "retry" and headers.get("x-stainless-retry-count", server.retried) in ("0", None):
         server.retried = "1"
         return Reply(429, _failure("rate_limit_error", "slow down"), headers={"retry-after-ms": "1"})

@@ -1,7 +1,8 @@
 """OpenAI's protocol, and Groq's dialect of it under /openai/v1/. The model's name chooses how the server behaves.
 
 "plain", "tools", "refusal", "schema", "error-400", "retry" (429 once), "slow", "drop" (breaks off), "midway" (an error
-inside the stream), "garbage" (no JSON inside the stream), "endless", "gzip", "odd" (fields of other forms than usual).
+inside the stream), "garbage" (no JSON inside the stream), "endless", "gzip", "odd" (fields of other forms than usual),
+"compound" (reasons, and runs tools itself), "given-up" (a stream that says in passing that it failed).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ RESPONSE_USAGE = {
 }
 TOOL_CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Bern"}'}}
 WORDS = ["Hel", "lo ", "wor", "ld"]
+EXECUTED = {"index": 0, "type": "search", "arguments": '{"query": "q"}', "output": "found"}
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 500
 
 
@@ -38,6 +40,8 @@ def _message(model: str) -> dict[str, Any]:
         return {"role": "assistant", "content": None, "refusal": "I will not."}
     if model == "schema":
         return {"role": "assistant", "content": '{"city":"Bern"}'}
+    if model == "compound":
+        return {"role": "assistant", "content": "".join(WORDS), "reasoning": "Think.", "executed_tools": [EXECUTED]}
     return {"role": "assistant", "content": "".join(WORDS), "refusal": None}
 
 
@@ -60,6 +64,8 @@ def chat_events(model: str, body: dict[str, Any]) -> list[dict[str, Any]]:
     elif model == "refusal":
         deltas += [{"refusal": piece} for piece in ("I will", " not.")]
     else:
+        if model == "compound":
+            deltas += [{"reasoning": piece} for piece in ("Thi", "nk.")] + [{"executed_tools": [EXECUTED]}]
         deltas += [{"content": word} for word in WORDS]
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": f"{model}-2026"}
     events = [{**head, "choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in deltas]
@@ -165,7 +171,8 @@ def answer(server: ModelServer, path: str, headers: dict[str, str], raw: bytes) 
         streamed = events(model, body)
         if path.startswith("/openai/v1/"):
             streamed[0]["x_groq"] = {"id": "req_1"}
-            streamed[-1]["x_groq"] = {"id": "req_1", "usage": {**USAGE, "total_time": 0.1}}
+            last = {"error": "over capacity"} if model == "given-up" else {"usage": {**USAGE, "total_time": 0.1}}
+            streamed[-1]["x_groq"] = {"id": "req_1", **last}
         return Reply(mime="text/event-stream; charset=utf-8", body=_streamed(server, model, streamed))
     if model == "slow":
         server.release.wait(20)

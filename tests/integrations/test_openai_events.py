@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import base64
-import json
+from importlib.util import find_spec
 from typing import Any
 
 import openai
 import pytest
 from model_server import ModelServer
+from openai.resources.chat.completions import Completions
 from openai_protocol import PNG
 from openai_surface import KEY, MESSAGES, Surface
 
-import honeytrace
 from honeytrace import _diagnostics
 from honeytrace.testing import Traces
 
-RESPONSES = pytest.mark.skipif(not hasattr(openai.OpenAI, "responses"), reason="this openai has no responses")
-HELPERS = pytest.mark.skipif(
-    tuple(map(int, openai.__version__.split(".")[:2])) < (1, 92), reason="this openai has its helpers elsewhere"
-)
+RESPONSES = pytest.mark.skipif(find_spec("openai.resources.responses") is None, reason="this openai has no responses")
+HELPERS = pytest.mark.skipif(not hasattr(Completions, "parse"), reason="this openai has its helpers elsewhere")
 TOKENS = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18, "cache_read_input_tokens": 4,
           "reasoning_tokens": 3}  # fmt: skip
 CALLS = [{"id": "call_1", "function": {"name": "weather", "arguments": '{"city":"Bern"}'}}]
@@ -49,16 +47,6 @@ def test_a_chat_completion_is_a_model_event_in_the_conventions_of_the_contract(
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_tool_calls_are_whole_however_they_came(surface: Surface, recorded: Traces, streamed: bool) -> None:
-    answer = surface.chat("tools", stream=streamed)
-    if streamed:
-        surface.take(answer)
-    (event,) = recorded
-    assert event.outputs == {"role": "assistant", "tool_calls": CALLS}
-    assert event.metadata["finish_reason"] == "tool_calls"
-
-
-@pytest.mark.parametrize("streamed", [False, True])
 def test_a_refusal_is_recorded_as_one(surface: Surface, recorded: Traces, streamed: bool) -> None:
     answer = surface.chat("refusal", stream=streamed)
     if streamed:
@@ -66,38 +54,9 @@ def test_a_refusal_is_recorded_as_one(surface: Surface, recorded: Traces, stream
     assert recorded[0].outputs == {"role": "assistant", "refusal": "I will not."}
 
 
-def test_a_stream_and_a_plain_call_leave_the_same_outputs_and_tokens(surface: Surface, recorded: Traces) -> None:
-    surface.chat()
-    surface.take(surface.stream(extra_body={"stream_options": {"include_usage": True}}))
-    plain, streamed = recorded
-    assert streamed.outputs == plain.outputs
-    assert subset(TOKENS, streamed.metadata) == TOKENS
-    assert streamed.metadata["finish_reason"] == "stop"
-    assert 0 < streamed.metadata["time_to_first_token_ms"] <= streamed.fields["duration"]
-    assert streamed.metadata["tokens_per_second"] > 0
-    assert streamed.metadata["longest_gap_ms"] > 0
-
-
 def test_more_choices_than_one_are_all_recorded(surface: Surface, recorded: Traces) -> None:
     surface.chat(n=2)
     assert [choice["content"] for choice in recorded[0].outputs["choices"]] == ["Hello world"] * 2
-
-
-@pytest.mark.parametrize("variant", ["with_raw_response", "with_streaming_response"])
-def test_raw_variants_leave_the_same_event(surface: Surface, recorded: Traces, variant: str) -> None:
-    surface.chat()
-    if variant == "with_raw_response":
-        raw = surface.call("chat.completions.with_raw_response.create", model="plain", messages=MESSAGES)
-        assert raw.parse().choices[0].message.content == "Hello world"
-    else:
-        create = surface.client.chat.completions.with_streaming_response.create
-        manager = create(model="plain", messages=MESSAGES)
-        response = surface.enter(manager)
-        assert surface.wait(response.json())["id"] == "chatcmpl-1"
-        surface.leave(manager)
-    plain, raw_event = recorded
-    assert raw_event.outputs == plain.outputs
-    assert subset(TOKENS, raw_event.metadata) == TOKENS
 
 
 @HELPERS
@@ -245,67 +204,9 @@ def test_media_are_described_not_recorded(surface: Surface, recorded: Traces) ->
     ]  # fmt: skip
 
 
-def test_the_clients_own_exception_is_seen_and_recorded_once(surface: Surface, recorded: Traces) -> None:
-    with pytest.raises(openai.BadRequestError) as caught:
-        surface.chat("error-400")
-    assert not hasattr(caught.value, "__notes__")
-    (event,) = recorded
-    assert event.error.startswith("BadRequestError")
-    assert (event.metadata["status_code"], event.metadata["request_id"]) == (400, "req_1")
-    assert event.inputs == {"chat_history": MESSAGES}
-
-
-def test_retries_are_one_event_that_counts_them(surface: Surface, server: ModelServer, recorded: Traces) -> None:
-    surface.chat("retry")
-    (event,) = recorded
-    assert len(server.requests) == 2
-    if "x-stainless-retry-count" in server.requests[0][1]:
-        assert event.metadata["retries"] == 1
-    assert event.error is None
-
-
-def test_a_timeout_is_the_error_of_one_event(surface: Surface, server: ModelServer, recorded: Traces) -> None:
-    with pytest.raises(openai.APITimeoutError):
-        surface.chat("slow", client=surface.client.with_options(max_retries=0), timeout=0.05)
-    (event,) = recorded
-    assert event.error.startswith("APITimeoutError")
-
-
-def test_no_key_is_recorded_even_if_the_server_repeats_it(surface: Surface, recorded: Traces) -> None:
-    with pytest.raises(openai.AuthenticationError) as caught:
-        surface.chat("leak", extra_headers={"X-Other": "hush-hush-hush"}, extra_body={"api_key": "open-sesame"})
-    assert KEY in str(caught.value)
-    written = json.dumps([event.fields for event in recorded])
-    assert "AuthenticationError" in written
-    assert KEY not in written
-    assert "hush" not in written
-    assert "sesame" not in written
-
-
 def test_a_cost_the_provider_gives_is_passed_on(surface: Surface, recorded: Traces) -> None:
     surface.chat("paid")
     assert recorded[0].metadata["cost"] == 0.0125
-
-
-def test_a_cost_function_runs_in_another_thread_and_unknown_stays_absent(surface: Surface, recorded: Traces) -> None:
-    import threading
-
-    from honeytrace.integrations._pricing import settle_prices
-
-    threads = []
-
-    def table(provider: str, model: str | None, usage: Any) -> float | None:
-        threads.append(threading.get_ident())
-        return usage["total_tokens"] / 1000 if model == "plain" else None
-
-    honeytrace.instrument("openai", cost=table)
-    surface.chat()
-    surface.chat("tools")
-    assert settle_prices(10)
-    plain, unknown = recorded
-    assert (plain.metadata["cost"], plain.metadata["cost_source"]) == (0.018, "table")
-    assert "cost" not in unknown.metadata
-    assert threading.get_ident() not in threads
 
 
 @pytest.mark.internal_failure_expected
@@ -320,54 +221,6 @@ def test_a_field_of_another_form_costs_that_field_only(
     doing = f"reading tool_calls of openai {openai.__version__}"
     assert _diagnostics.failures[doing] == 2
     assert len([record for record in caplog.records if doing in record.getMessage()]) == 1
-
-
-def test_a_decorated_call_is_one_event(surface: Surface, recorded: Traces) -> None:
-    @honeytrace.trace("model")
-    def ask() -> str:
-        return str(surface.chat().choices[0].message.content)
-
-    assert ask() == "Hello world"
-    (event,) = recorded
-    assert event.event_name == "ask"
-    assert event.config["model"] == "plain"
-    assert event.outputs == {"result": "Hello world", "role": "assistant", "content": "Hello world"}
-    assert subset(TOKENS, event.metadata) == TOKENS
-
-
-def test_a_second_call_inside_a_decorated_one_is_an_event_of_its_own(surface: Surface, recorded: Traces) -> None:
-    @honeytrace.trace("model")
-    def ask() -> None:
-        surface.chat()
-        surface.chat("tools")
-
-    ask()
-    assert [event.event_name for event in recorded] == ["chat.completions.create", "ask"]
-    assert recorded[0].parent_id == recorded[1].event_id
-    assert (recorded[0].config["model"], recorded[1].config["model"]) == ("tools", "plain")
-
-
-def test_calls_are_children_of_what_is_current_and_streams_of_what_was(surface: Surface, recorded: Traces) -> None:
-    with honeytrace.span("agent"):
-        stream = surface.stream()
-        with honeytrace.span("reading"):
-            surface.take(stream)
-        surface.chat()
-    agent = recorded.one("agent")
-    assert [event.parent_id for event in recorded.named("chat.completions.create")] == [agent.event_id] * 2
-    assert recorded.one("reading").parent_id == agent.event_id
-
-
-def test_nothing_is_recorded_under_suppress(surface: Surface, recorded: Traces) -> None:
-    with honeytrace.suppress():
-        surface.chat()
-        surface.take(surface.stream())
-    assert len(recorded) == 0
-
-
-def test_other_calls_of_the_client_are_no_events(surface: Surface, recorded: Traces) -> None:
-    surface.take(surface.call("models.list"))
-    assert len(recorded) == 0
 
 
 @pytest.mark.parametrize(
