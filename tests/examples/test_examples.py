@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,19 @@ SHOWN = {
     "context_blocks": ["handle_order", "check_stock", "redeem_coupon", "add_up", "payment", "delivery"],
     "streaming_endpoint": ["GET /explain", "respond", "generate", "first after", "outcome: closed"],
     "threads": ["in_a_pool", "in_a_thread", "beside_the_event_loop", "digest"],
+    "agent_openai": ["answer", "find", "read", "chat.completions.stream", "rules-1", "tokens", "first after"],
+    "agent_anthropic": ["answer", "find", "read", "messages.stream", "rules-1", "tokens", "first after"],
 }
 """What the tree of each example has to show."""
+
+BESIDE = {"folder_tools", "offline_model"}
+"""What examples import."""
+
+NEEDS = {"agent_openai": "openai", "agent_anthropic": "anthropic"}
+
+for name, package in NEEDS.items():
+    if find_spec(package) is None:
+        SHOWN.pop(name)
 
 ONLY_THIS_MACHINE = """
 import sys
@@ -108,7 +120,8 @@ def order(event: dict) -> tuple[bool, float]:
 def start(script: Path, home: Path, *arguments: str) -> subprocess.Popen[str]:
     home.mkdir(parents=True, exist_ok=True)
     (home.parent / "sitecustomize.py").write_text(ONLY_THIS_MACHINE)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HH_", "PYTHON"))}
+    others = ("HH_", "PYTHON", "OPENAI_", "ANTHROPIC_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     path = [str(home.parent), str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment |= {"HONEYTRACE_HOME": str(home), "PYTHONPATH": os.pathsep.join(path), "PYTHONUTF8": "1"}
     return subprocess.Popen(
@@ -149,7 +162,7 @@ def ask(tmp_path):
 
 
 def test_every_example_is_tested():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SHOWN)
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*SHOWN, *NEEDS, *BESIDE}
 
 
 @pytest.mark.parametrize("name", SHOWN)
