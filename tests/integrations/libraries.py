@@ -6,12 +6,6 @@ from importlib.util import find_spec
 
 import pytest
 
-NAMES = ("openai", "anthropic", "groq")
+INSTALLED = [name for name in ("openai", "anthropic", "groq") if find_spec(name) is not None]
 
-EVERY_LIBRARY = pytest.mark.parametrize(
-    "library",
-    [
-        pytest.param(name, marks=pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed"))
-        for name in NAMES
-    ],
-)
+EVERY_LIBRARY = pytest.mark.parametrize("library", INSTALLED)

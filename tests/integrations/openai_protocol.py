@@ -66,7 +66,7 @@ def chat_events(model: str, body: dict[str, Any]) -> list[dict[str, Any]]:
     else:
         if model == "compound":
             deltas += [{"reasoning": piece} for piece in ("Thi", "nk.")] + [{"executed_tools": [EXECUTED]}]
-        deltas += [{"content": word} for word in WORDS]
+        deltas += [{"content": word} for word in (('{"ci', 'ty":"B', 'ern"}') if model == "schema" else WORDS)]
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": f"{model}-2026"}
     events = [{**head, "choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in deltas]
     reason = "tool_calls" if model == "tools" else "stop"
