@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from typing import Any
 
 import anthropic
@@ -162,9 +161,11 @@ def test_a_generator_that_fails_leaves_the_event_of_a_call_that_failed(surface: 
 
     with pytest.raises(KeyError):
         surface.chat(messages=messages())
-    if hasattr(surface.client, "_copy_and_prepare"):
-        assert recorded[0].error.startswith("KeyError")
-    assert len(recorded) <= 1
+    if not hasattr(surface.client, "_copy_and_prepare"):
+        pytest.skip("this anthropic reads the messages before the call begins")
+    (event,) = recorded
+    assert event.error.startswith("KeyError")
+    assert event.config == {"model": "plain", "provider": "127.0.0.1", "max_tokens": 9}
 
 
 @needs("beta.messages")
@@ -286,74 +287,6 @@ def test_a_tool_call_that_broke_off_keeps_the_arguments_that_came(surface: Surfa
     surface.wait(stream.close())
     arguments = recorded[0].outputs["tool_calls"][0]["function"]["arguments"]
     assert arguments.startswith('{"ci')
-
-
-def _with_middleware(mode: str, server: ModelServer, handle: Callable[..., Any], **options: Any) -> Surface:
-    return Surface(mode, server, middleware=[handle], **options)
-
-
-@pytest.mark.parametrize("mode", ["sync", "async"])
-@pytest.mark.parametrize("streamed", [False, True])
-def test_the_answer_that_a_middleware_lets_through_is_recorded(
-    mode: str, streamed: bool, server: ModelServer, recorded: Traces
-) -> None:
-    if not hasattr(anthropic, "Middleware"):
-        pytest.skip("this anthropic has no middleware")
-    statuses = []
-
-    def here(request: Any, call_next: Any) -> Any:
-        response = call_next(request)
-        statuses.append(response.http_response.status_code)
-        return response
-
-    async def there(request: Any, call_next: Any) -> Any:
-        response = await call_next(request)
-        statuses.append(response.http_response.status_code)
-        return response
-
-    surface = _with_middleware(mode, server, here if mode == "sync" else there)
-    answer = surface.chat("retry", stream=streamed)
-    if streamed:
-        surface.take(answer)
-    surface.close()
-    assert statuses == [429, 200]
-    (event,) = recorded
-    assert (event.error, event.outputs["content"]) == (None, "Hello world")
-    assert event.metadata["retries"] == 1
-
-
-def _bedrock(mode: str, server: ModelServer) -> Surface:
-    pytest.importorskip("botocore")
-    kind: Any = anthropic.AsyncAnthropicBedrock if mode == "async" else anthropic.AnthropicBedrock
-    keys = {"aws_access_key": "key", "aws_secret_key": "secret-of-aws", "aws_region": "eu-central-1"}
-    return Surface(mode, server, client=kind(base_url=server.origin, **keys))
-
-
-def _vertex(mode: str, server: ModelServer) -> Surface:
-    kind: Any = anthropic.AsyncAnthropicVertex if mode == "async" else anthropic.AnthropicVertex
-    client = kind(base_url=server.origin, region="europe-west1", project_id="p", access_token="secret-of-google")
-    return Surface(mode, server, client=client)
-
-
-@pytest.mark.parametrize("mode", ["sync", "async"])
-@pytest.mark.parametrize(("make", "name"), [(_bedrock, "bedrock"), (_vertex, "vertex")])
-@pytest.mark.parametrize("streamed", [False, True])
-def test_clouds_are_recorded_under_their_names(
-    mode: str, make: Callable[..., Surface], name: str, streamed: bool, server: ModelServer, recorded: Traces
-) -> None:
-    surface = make(mode, server)
-    answer = surface.chat("plain", stream=streamed)
-    if streamed:
-        surface.take(answer)
-    surface.close()
-    assert "plain" in server.requests[0][0]  # the model has moved into the URL
-    (event,) = recorded
-    assert (event.config["model"], event.config["provider"]) == ("plain", name)
-    assert event.outputs == {"role": "assistant", "content": "Hello world"}
-    assert {name: event.metadata[name] for name in surface.tokens} == surface.tokens
-    assert "secret-of" not in json.dumps(event.fields)
-    if streamed:
-        assert event.metadata["time_to_first_token_ms"] > 0
 
 
 def test_the_provider_is_named_after_the_host() -> None:

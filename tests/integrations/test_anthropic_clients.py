@@ -1,0 +1,144 @@
+"""Clients of anthropic that are built otherwise: with middleware of the program's, for Bedrock, for Vertex."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import anthropic
+import pytest
+from anthropic_surface import Surface
+from model_server import ModelServer
+
+from honeytrace.testing import Traces
+
+LIBRARY = "anthropic"
+
+MIDDLEWARE = pytest.mark.skipif(not hasattr(anthropic, "Middleware"), reason="this anthropic has no middleware")
+
+
+def _through(mode: str, server: ModelServer, handle: Callable[..., Any]) -> Surface:
+    """A client with a middleware: a generator that gives what it wants called, and returns what it lets through."""
+
+    def here(request: Any, call_next: Any) -> Any:
+        steps = handle(request)
+        result = next(steps)
+        while True:
+            try:
+                result = steps.send(call_next(result) if result is request else result())
+            except StopIteration as ended:
+                return ended.value
+
+    async def there(request: Any, call_next: Any) -> Any:
+        steps = handle(request)
+        result = next(steps)
+        while True:
+            try:
+                result = steps.send(await call_next(result) if result is request else await result())
+            except StopIteration as ended:
+                return ended.value
+
+    return Surface(mode, server, middleware=[there if mode == "async" else here])
+
+
+@MIDDLEWARE
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_answer_that_a_middleware_lets_through_is_recorded(
+    mode: str, streamed: bool, server: ModelServer, recorded: Traces
+) -> None:
+    statuses = []
+
+    def watch(request: Any) -> Any:
+        response = yield request
+        statuses.append(response.http_response.status_code)
+        return response
+
+    surface = _through(mode, server, watch)
+    answer = surface.chat("retry", stream=streamed)
+    if streamed:
+        surface.take(answer)
+    surface.close()
+    assert statuses == [429, 200]
+    (event,) = recorded
+    assert (event.error, event.outputs["content"]) == (None, "Hello world")
+    assert event.metadata["retries"] == 1
+
+
+@MIDDLEWARE
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_of_two_streams_that_a_middleware_opens_the_one_it_lets_through_is_recorded(
+    mode: str, server: ModelServer, recorded: Traces
+) -> None:
+    def again(request: Any) -> Any:
+        first = yield request
+        yield first.http_response.aclose if mode == "async" else first.http_response.close
+        second = yield request
+        return second
+
+    surface = _through(mode, server, again)
+    surface.take(surface.stream())
+    surface.close()
+    assert len(server.requests) == 2
+    (event,) = recorded
+    assert event.outputs["content"] == "Hello world"
+    assert "outcome" not in event.metadata
+
+
+@MIDDLEWARE
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_stream_that_a_middleware_has_read_is_recorded_when_the_call_returns(
+    mode: str, server: ModelServer, recorded: Traces
+) -> None:
+    seen = []
+
+    def read(request: Any) -> Any:
+        response = yield request
+        yield response.http_response.aread if mode == "async" else response.http_response.read
+        seen.append(len(recorded))
+        return response
+
+    surface = _through(mode, server, read)
+    stream = surface.stream()
+    (event,) = recorded
+    assert seen == [0]
+    assert event.outputs["content"] == "Hello world"
+    assert "outcome" not in event.metadata
+    assert len(surface.take(stream)) > 5
+    surface.close()
+    assert len(recorded) == 1
+
+
+def _bedrock(mode: str, server: ModelServer) -> Surface:
+    pytest.importorskip("botocore")
+    kind: Any = anthropic.AsyncAnthropicBedrock if mode == "async" else anthropic.AnthropicBedrock
+    keys = {"aws_access_key": "key", "aws_secret_key": "secret-of-aws", "aws_region": "eu-central-1"}
+    return Surface(mode, server, client=kind(base_url=server.origin, **keys))
+
+
+def _vertex(mode: str, server: ModelServer) -> Surface:
+    kind: Any = anthropic.AsyncAnthropicVertex if mode == "async" else anthropic.AnthropicVertex
+    client = kind(base_url=server.origin, region="europe-west1", project_id="p", access_token="secret-of-google")
+    return Surface(mode, server, client=client)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize(("make", "name"), [(_bedrock, "bedrock"), (_vertex, "vertex")])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_clouds_are_recorded_under_their_names(
+    mode: str, make: Callable[..., Surface], name: str, streamed: bool, server: ModelServer, recorded: Traces
+) -> None:
+    surface = make(mode, server)
+    answer = surface.chat("plain", stream=streamed)
+    if streamed:
+        surface.take(answer)
+    surface.close()
+    assert "plain" in server.requests[0][0]  # the model has moved into the URL
+    (event,) = recorded
+    assert (event.config["model"], event.config["provider"]) == ("plain", name)
+    assert event.outputs == {"role": "assistant", "content": "Hello world"}
+    assert {name: event.metadata[name] for name in surface.tokens} == surface.tokens
+    assert "secret-of" not in json.dumps(event.fields)
+    if streamed:
+        assert event.metadata["time_to_first_token_ms"] > 0
