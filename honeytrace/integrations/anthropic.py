@@ -118,7 +118,7 @@ class JoinMessage:
         elif kind == "message_start":
             self._message = dict(event["message"])
         elif kind == "message_delta":
-            self._message.update((name, value) for name, value in event["delta"].items() if value is not None)
+            self._message.update(event["delta"])
             used = {name: value for name, value in (event.get("usage") or {}).items() if value is not None}
             self._message["usage"] = {**(self._message.get("usage") or {}), **used}
         elif kind == "error":

@@ -125,8 +125,8 @@ class StainlessSurface:
         self.wait(ended)
 
     def collect(self) -> None:
-        """Collect garbage, and let the event loop do what follows from it."""
-        for _ in range(3):
+        """Collect garbage, and let the event loop do what follows from it: generators inside generators, one by one."""
+        for _ in range(20 if self._loop is not None else 3):
             gc.collect()
             if self._loop is not None:
                 self._loop.run_until_complete(asyncio.sleep(0))

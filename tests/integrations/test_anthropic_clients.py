@@ -68,6 +68,26 @@ def test_the_answer_that_a_middleware_lets_through_is_recorded(
 
 @MIDDLEWARE
 @pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_error_that_a_middleware_lets_through_is_no_answer(
+    mode: str, streamed: bool, server: ModelServer, recorded: Traces
+) -> None:
+    def watch(request: Any) -> Any:
+        response = yield request
+        return response
+
+    surface = _through(mode, server, watch)
+    with pytest.raises(anthropic.BadRequestError):
+        surface.chat("error-400", stream=streamed)
+    surface.close()
+    (event,) = recorded
+    assert event.error.startswith("BadRequestError")
+    assert event.outputs is None
+    assert (event.metadata["status_code"], event.metadata["request_id"]) == (400, "req_1")
+
+
+@MIDDLEWARE
+@pytest.mark.parametrize("mode", ["sync", "async"])
 def test_of_two_streams_that_a_middleware_opens_the_one_it_lets_through_is_recorded(
     mode: str, server: ModelServer, recorded: Traces
 ) -> None:

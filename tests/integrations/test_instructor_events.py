@@ -38,7 +38,7 @@ def _ask(server: ModelServer, model: type[Any], **options: Any) -> Any:
 
 
 def test_an_answer_that_fits_is_one_event(server: ModelServer, recorded: Traces) -> None:
-    assert _ask(server, City) == City(city="Bern")
+    assert _ask(server, City).city == "Bern"
     (event,) = recorded
     assert event.event_name == "chat.completions.create"
     assert event.outputs["content"] == '{"city":"Bern"}'
@@ -49,10 +49,11 @@ def test_each_attempt_is_an_event_below_what_is_current(server: ModelServer, rec
     with honeytrace.span("extract"), pytest.raises(Exception, match="not Rome"):
         _ask(server, Rome, max_retries=2)
     attempts = recorded.named("chat.completions.create")
-    assert [event.parent_id for event in attempts] == [recorded.one("extract").event_id] * 2
-    assert [event.error for event in attempts] == [None, None]
-    first, second = (len(event.inputs["chat_history"]) for event in attempts)
-    assert second > first
+    assert len(attempts) == len(server.requests) > 1  # versions count the first attempt, or not
+    assert {event.parent_id for event in attempts} == {recorded.one("extract").event_id}
+    assert {event.error for event in attempts} == {None}
+    lengths = [len(event.inputs["chat_history"]) for event in attempts]
+    assert lengths == sorted(set(lengths))
 
 
 def test_a_partial_stream_is_one_event(server: ModelServer, recorded: Traces) -> None:
@@ -63,12 +64,12 @@ def test_a_partial_stream_is_one_event(server: ModelServer, recorded: Traces) ->
 
 
 def test_the_answer_is_the_same_without_tracing(server: ModelServer) -> None:
-    plain = _ask(server, City)
+    plain = _ask(server, City).model_dump()
     sent = server.requests[-1][2]
     with capture():
         honeytrace.instrument("openai")
         try:
-            assert _ask(server, City) == plain
+            assert _ask(server, City).model_dump() == plain
         finally:
             honeytrace.uninstrument()
     assert server.requests[-1][2] == sent
