@@ -31,6 +31,9 @@ __all__ = ["stainless"]
 _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id", "x-ms-request-id")
 
 
+_KEYS = ("api_key", "auth_token", "access_token")
+
+
 class _Flight:
     """A call between the client's `request` and the return of it."""
 
@@ -157,7 +160,7 @@ def stainless(
                     {**_given(options.json_data), **_given(getattr(options, "extra_json", None))},
                     event_name=_event_name(operation, options),
                     provider=lambda: provider(client),
-                    key=getattr(client, "api_key", None),
+                    key=next(filter(None, (getattr(client, name, None) for name in _KEYS)), None),
                 )
 
             flight = _Flight(begin, client, options)

@@ -6,6 +6,8 @@ prompt and tool results are messages of their own, tool calls stand beside the c
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import orjson
 
 from honeytrace.integrations import openai
@@ -26,11 +28,16 @@ _PLATFORMS = {"Bedrock": "bedrock", "Vertex": "vertex", "GoogleCloud": "vertex",
 
 def provider(client: Any) -> str:
     """Name the platform after the client's class, else the provider after the host."""
-    for base in type(client).__mro__:
+    return _platform(tuple(base.__name__ for base in type(client).__mro__)) or openai.provider(client)
+
+
+@lru_cache(maxsize=64)
+def _platform(classes: tuple[str, ...]) -> str | None:
+    for kind in classes:
         for name, platform in _PLATFORMS.items():
-            if base.__name__.removeprefix("Async").startswith(f"Anthropic{name}"):
+            if kind.removeprefix("Async").startswith(f"Anthropic{name}"):
                 return platform
-    return openai.provider(client)
+    return None
 
 
 def _conversation(request: Any) -> list[Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import anthropic
 import pytest
 from anthropic_surface import Surface
 from model_server import ModelServer
+from surface import KEY
 
 from honeytrace.testing import Traces
 
@@ -162,3 +164,25 @@ def test_clouds_are_recorded_under_their_names(
     assert "secret-of" not in json.dumps(event.fields)
     if streamed:
         assert event.metadata["time_to_first_token_ms"] > 0
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.skipif(
+    "auth_token" not in signature(anthropic.Anthropic).parameters, reason="this anthropic knows keys only"
+)
+def test_no_token_is_recorded_even_if_the_server_repeats_it(
+    mode: str, server: ModelServer, recorded: Traces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    kind: Any = anthropic.AsyncAnthropic if mode == "async" else anthropic.Anthropic
+    surface = Surface(mode, server, client=kind(auth_token=KEY, base_url=server.origin))
+    with pytest.raises(anthropic.AuthenticationError) as caught:
+        surface.chat(
+            "leak", extra_body={"mcp_servers": [{"url": "https://x.test", "authorization_token": "hush-hush"}]}
+        )
+    surface.close()
+    assert KEY in str(caught.value)
+    written = json.dumps(recorded[0].fields)
+    assert "https://x.test" in written
+    assert KEY not in written
+    assert "hush" not in written
