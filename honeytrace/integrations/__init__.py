@@ -28,6 +28,7 @@ _PROVIDERS = {
     "openai": "honeytrace.integrations.openai",
     "anthropic": "honeytrace.integrations.anthropic",
     "groq": "honeytrace.integrations.groq",
+    "ollama": "honeytrace.integrations.ollama",
     "mcp": "honeytrace.integrations.mcp",
 }
 """Each library that can be instrumented, by the name it is imported under, and the file that knows it."""

@@ -74,12 +74,13 @@ class ModelCall:
                 config.setdefault(name, _REDACTED if secret(name) else value)
         current = recorder.get()
         around = None if current is None else live.get(current[1])
-        if current is not None and around is not None and _is_untold_model(around):
+        is_model = operation.event_type == "model"
+        if is_model and current is not None and around is not None and _is_untold_model(around):
             self._id = current[1]
             add(recorder, current[1], {"config": {name: value for name, value in config.items() if value is not None}})
             return
         inputs = read(operation.inputs, request, package)
-        plan = plan_for(event_name, "model")
+        plan = plan_for(event_name, operation.event_type)
         if plan.prepared_for is not recorder:
             plan.prepare(recorder)
         call = self._call = begin(plan, recorder, recorder.fields(inputs))
@@ -117,6 +118,8 @@ class ModelCall:
             usage = read_one("usage", operation.usage, answer, package) or {}
             metadata = {**read(operation.metadata, answer, package), **usage, **metadata}
             problem = read_one("error", operation.error, answer, package)
+        if error is not None and "status_code" not in metadata:
+            metadata["status_code"] = read_one("the status of an error", _status_of, error, package)
         if error is None and "first_ns" in metadata:
             metadata.update(_pace(metadata, usage))
         metadata.pop("first_ns", None)
@@ -186,6 +189,15 @@ def _is_untold_model(state: Plan | Extra) -> bool:
 def plan_for(event_name: str, event_type: str) -> Plan:
     """Give the plan of events of this name; the same as long as it is in use."""
     return Plan(event_name, event_type, {})
+
+
+def _status_of(error: BaseException) -> int | None:
+    """The status of the HTTP answer behind an error, under the names that clients have for it."""
+    for name in ("status_code", "code"):
+        status = getattr(error, name, None)
+        if isinstance(status, int) and 100 <= status < 600:
+            return int(status)
+    return None
 
 
 def encoded(recorder: Recorder, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,38 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["JoinChat", "JoinResponse", "JoinText"]
+__all__ = ["JoinChat", "JoinResponse", "JoinText", "Pieces"]
+
+_KEPT = 8_000_000
+"""So many characters of a stream of parsed items are kept."""
+
+
+class Pieces:
+    """Texts that come in pieces, by key; what is too much is let go."""
+
+    __slots__ = ("_pieces", "_size")
+
+    def __init__(self) -> None:
+        self._pieces: dict[Any, list[str]] = {}
+        self._size = 0
+
+    def add(self, key: object, piece: object) -> bool:
+        """Append a piece; say whether there was one."""
+        if not isinstance(piece, str) or not piece:
+            return False
+        if self._size < _KEPT:
+            self._size += len(piece)
+            self._pieces.setdefault(key, []).append(piece)
+        return True
+
+    def text(self, key: object) -> str | None:
+        """Give what came under a key, None if nothing did."""
+        pieces = self._pieces.get(key)
+        return None if pieces is None else "".join(pieces)
+
+    def keys(self) -> list[Any]:
+        """The keys, as they first came."""
+        return list(self._pieces)
 
 
 class JoinText:

@@ -1,7 +1,8 @@
 """What a provider's file says about one kind of call: how to read its request and its answer.
 
-Requests and answers are read as JSON, as they travel: dicts, lists and plain values. Each field is read by a function
-of its own, so that a field that has changed its form costs that field and nothing beside it.
+Requests and answers are read as JSON, as they travel, or as the client's own objects: `_messages.get` reads both. Each
+field is read by a function of its own, so that a field that has changed its form costs that field and nothing beside
+it.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Operation:
     content: frozenset[str]
     outputs: Fields
     join: Callable[[], Join]
+    event_type: str = "model"
     metadata: Fields = field(default_factory=dict)
     usage: Callable[[Any], Mapping[str, object]] = lambda answer: {}
     error: Callable[[Any], str | None] = lambda answer: None

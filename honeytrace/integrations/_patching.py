@@ -120,6 +120,11 @@ def _has_door(method: Any, door: Door) -> bool:
     return False
 
 
+def _bare(method: Any, target: Target) -> Any:
+    """The method without the door that instrument() has put in front of it: one call goes through one door."""
+    return method.__wrapped__ if isinstance(method, _Patched) and method._self_door is target.door else method
+
+
 _swapped: dict[type, type] = {}
 """For each class of which an instance was wrapped: the class that such instances have since."""
 
@@ -141,7 +146,7 @@ def wrap_instance(instance: object, targets: tuple[Target, ...]) -> bool:
                 owner = getattr(sys.modules.get(target.module), target.owner, None)
                 method = inspect.getattr_static(kind, target.name, None)  # not every version has every method
                 if method is not None and owner is not None and isinstance(instance, owner):
-                    doors[target.name] = _Patched(method, target.door)
+                    doors[target.name] = _Patched(_bare(method, target), target.door)
             if not doors:
                 return False
             doors.update(__module__=kind.__module__, __qualname__=kind.__qualname__, __doc__=kind.__doc__, __slots__=())

@@ -43,12 +43,12 @@ _open: WeakSet[StreamRecord] = WeakSet()
 
 
 class StreamRecord:
-    """What is known of a stream so far."""
+    """What is known of a stream so far. It is fed with the bytes of a body, or, without a `mime`, with parsed items."""
 
     __slots__ = ("__weakref__", "_decode", "_events", "_join", "_kept", "_mime", "_over", "_size", "_total",
                  "_waiting", "busy", "call", "chunks", "ended", "exhausted", "first", "gap", "last")  # fmt: skip
 
-    def __init__(self, call: ModelCall, mime: str, encoding: str) -> None:
+    def __init__(self, call: ModelCall, mime: str | None = None, encoding: str = "") -> None:
         self.call = call
         self.busy = False
         """Whether the client is at work: how that ends says more than the end of the body."""
@@ -68,16 +68,31 @@ class StreamRecord:
     def receive(self, data: bytes) -> None:
         """Take what has arrived. Never raises an Exception."""
         try:
-            now = perf_counter_ns()
-            if self.last and now - self.last > self.gap:
-                self.gap = now - self.last
-            self.last = now
+            self._tick()
             self._waiting.append(data)
             self._size += len(data)
             if self._size > _WAITING or self.first is None:
                 self._read()
         except Exception as error:
             failed("reading a stream", error)
+
+    def take(self, item: Any) -> None:
+        """Take an item that the client has parsed. Never raises an Exception."""
+        if self.ended:
+            return
+        try:
+            self._tick()
+            self.chunks += 1
+            if self._join.add(item) and self.first is None:
+                self.first = self.last
+        except Exception as error:
+            failed(f"reading a chunk of {self.call.library.package}", error)
+
+    def _tick(self) -> None:
+        now = perf_counter_ns()
+        if self.last and now - self.last > self.gap:
+            self.gap = now - self.last
+        self.last = now
 
     def _read(self) -> None:
         waiting, self._waiting, self._size = self._waiting, [], 0
@@ -121,10 +136,10 @@ class StreamRecord:
         except Exception as problem:
             failed("reading a stream", problem)
         try:
-            if self._events is not None:
+            if self._events is not None or self.chunks:
                 answer = self._join.result()
                 facts["chunks"] = self.chunks
-            elif self._kept:
+            elif self._kept and self._mime is not None:
                 answer = read_body(b"".join(self._kept), self._mime)
             if self.first is not None:
                 facts["time_to_first_token_ms"] = round((self.first - self.call.started) / 1e6, 3)
@@ -133,10 +148,11 @@ class StreamRecord:
                 facts["longest_gap_ms"] = round(self.gap / 1e6, 3)
         except Exception as problem:
             failed("reading a stream", problem)
-        if outcome is not None and not self.exhausted:
+        if isinstance(error, (GeneratorExit, StopIteration, StopAsyncIteration)):
+            error = None
+        if outcome is not None and error is None and not self.exhausted:
             facts["outcome"] = outcome
-        closed = isinstance(error, (GeneratorExit, StopIteration, StopAsyncIteration))
-        self.call.finish(answer, None if closed else error, **facts)
+        self.call.finish(answer, error, **facts)
 
     def body_ended(self, error: BaseException | None = None) -> None:
         """Take note that the body ended or was closed. The client, while it is at work, says it better."""

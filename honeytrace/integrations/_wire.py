@@ -62,7 +62,7 @@ class Frames:
         self._rest = data[start:]
 
 
-def events_of(mime: str) -> Events | Frames | None:
+def events_of(mime: str | None) -> Events | Frames | None:
     """Give what cuts a stream of this media type; None if it is no stream of events."""
     if mime == "text/event-stream":
         return Events()
