@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 
 from honeytrace.exceptions import TraceError
@@ -16,6 +17,7 @@ from honeytrace.integrations._patching import Patches, wrap_instance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, TypeVar
 
     from honeytrace.integrations._pricing import Cost
@@ -27,11 +29,28 @@ __all__ = ["instrument", "uninstrument", "wrap"]
 _PROVIDERS = {
     "openai": "honeytrace.integrations.openai",
     "anthropic": "honeytrace.integrations.anthropic",
+    "google.genai": "honeytrace.integrations.google",
+    "botocore": "honeytrace.integrations.bedrock",
+    "mistralai": "honeytrace.integrations.mistral",
+    "cohere": "honeytrace.integrations.cohere",
     "groq": "honeytrace.integrations.groq",
     "ollama": "honeytrace.integrations.ollama",
     "mcp": "honeytrace.integrations.mcp",
 }
 """Each library that can be instrumented, by the name it is imported under, and the file that knows it."""
+
+_ALIASES = {
+    "google": "google.genai",
+    "google-genai": "google.genai",
+    "gemini": "google.genai",
+    "bedrock": "botocore",
+    "boto3": "botocore",
+    "mistral": "mistralai",
+}
+"""Other names that people have for them: on the package index, or of what is served."""
+
+_ALSO = {"mistralai": ("mistralai.client",)}
+"""Where the import of a library cannot be seen (a namespace has no code), or not in all versions: what can."""
 
 _wanted: dict[str, Cost | None] = {}
 _hooked: set[str] = set()
@@ -41,6 +60,9 @@ _patches: dict[str, Patches] = {}
 def instrument(*libraries: str, cost: Cost | None = None) -> tuple[str, ...]:
     """Record every call of these client libraries; without names, of all that are installed. Returns their names.
 
+    A library goes by the name it is imported under; "google", "google-genai" and "gemini" mean google.genai, "bedrock"
+    and "boto3" botocore, "mistral" mistralai.
+
     Before or after the library is imported, before or after init(); twice does no harm. `cost(provider, model, usage)`
     gives US dollars, or None where it does not know; it runs in a thread of its own, and only where the provider gives
     no figure itself.
@@ -48,19 +70,21 @@ def instrument(*libraries: str, cost: Cost | None = None) -> tuple[str, ...]:
     Raises:
         TraceError: there is no integration of that name, or `cost` is no function.
     """
-    _check(libraries)
+    named = _checked(libraries)
     if cost is not None and not callable(cost):
         raise TraceError(f"cost must be a function of provider, model and usage, not {type(cost).__name__}")
-    chosen = tuple(libraries) or tuple(name for name in _PROVIDERS if _is_installed(name))
+    chosen = named or tuple(name for name in _PROVIDERS if _is_installed(name))
     for name in chosen:
         _wanted[name] = cost
-        if name in sys.modules:
-            _arrive(name)
+        for module in _modules(name):
+            if module in sys.modules:
+                _arrive(name)
         if name not in _hooked:
             import wrapt
 
             _hooked.add(name)
-            wrapt.register_post_import_hook(lambda module: _arrive(module.__name__), name)
+            for module in _modules(name):
+                wrapt.register_post_import_hook(_arrival(name), module)
     return chosen
 
 
@@ -72,8 +96,7 @@ def uninstrument(*libraries: str) -> None:
     Raises:
         TraceError: there is no integration of that name.
     """
-    _check(libraries)
-    for name in libraries or tuple(_PROVIDERS):
+    for name in _checked(libraries) or tuple(_PROVIDERS):
         _wanted.pop(name, None)
         if name in _patches:
             _patches[name].undo()
@@ -86,22 +109,42 @@ def wrap(client: C) -> C:
         TraceError: it is no client of a library that can be instrumented.
     """
     for name, file in _PROVIDERS.items():
-        if name in sys.modules and wrap_instance(client, import_module(file).TARGETS):
-            return client
+        if any(module in sys.modules for module in _modules(name)):
+            provider = import_module(file)
+            parts = getattr(provider, "parts", lambda client: ())
+            wrapped = [wrap_instance(one, provider.TARGETS) for one in (client, *parts(client))]
+            if any(wrapped):
+                return client
     raise TraceError(f"wrap() expects a client of {', '.join(_PROVIDERS)}, not {type(client).__name__}")
 
 
-def _check(libraries: tuple[Any, ...]) -> None:
-    for name in libraries:
+def _checked(libraries: tuple[Any, ...]) -> tuple[str, ...]:
+    """The names as _PROVIDERS has them."""
+    names = tuple(_ALIASES.get(name, name) if isinstance(name, str) else name for name in libraries)
+    for name in names:
         if name not in _PROVIDERS:
             raise TraceError(f"there is no integration {name!r}: expected {', '.join(_PROVIDERS)}")
+    return names
+
+
+def _modules(name: str) -> tuple[str, ...]:
+    return (name, *_ALSO.get(name, ()))
 
 
 def _is_installed(name: str) -> bool:
     try:
-        return name in sys.modules or find_spec(name) is not None
+        within = name.rpartition(".")[0]
+        if name in sys.modules or not within:
+            return name in sys.modules or find_spec(name) is not None
+        around = find_spec(within)  # asking for a submodule itself would import what is around it
+        places = None if around is None else around.submodule_search_locations
+        return places is not None and PathFinder.find_spec(name, places) is not None
     except (ImportError, ValueError):
         return False
+
+
+def _arrival(name: str) -> Callable[[object], None]:
+    return lambda module: _arrive(name)
 
 
 def _arrive(name: str) -> None:

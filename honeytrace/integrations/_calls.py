@@ -18,6 +18,7 @@ from honeytrace._doors import begin
 from honeytrace._lifecycle import default_tracer
 from honeytrace._span import Call, Extra, Plan, Recorder, add, live, submit_update
 from honeytrace._traceback import describe_error, format_traceback
+from honeytrace.integrations._messages import get
 from honeytrace.integrations._operation import Operation, read, read_one
 from honeytrace.integrations._pricing import Cost, price
 
@@ -44,10 +45,10 @@ class Library:
 
 
 class ModelCall:
-    """One call that is being recorded. `facts` collects metadata on the way."""
+    """One call that is being recorded. `facts` collects metadata on the way, `hints` what the answer may say better."""
 
-    __slots__ = ("_call", "_id", "_key", "_recorder", "done", "facts", "library", "model", "operation", "provider",
-                 "started")  # fmt: skip
+    __slots__ = ("_call", "_id", "_key", "_recorder", "done", "facts", "hints", "library", "model", "operation",
+                 "provider", "started")  # fmt: skip
 
     def __init__(
         self, library: Library, operation: Operation, recorder: Recorder, provider: str, model: str | None, key: object
@@ -57,6 +58,7 @@ class ModelCall:
         self.provider = provider
         self.model = model
         self.facts: dict[str, Any] = {}
+        self.hints: dict[str, Any] = {}
         self.done = False
         self.started = perf_counter_ns()
         self._recorder = recorder
@@ -101,6 +103,12 @@ class ModelCall:
         if self._call is not None:
             leave(self._call)
 
+    def discard(self) -> None:
+        """There was no call after all: no event."""
+        self.done = True
+        if self._call is not None and self._call.id is not None:
+            live.pop(self._call.id, None)
+
     def finish(self, answer: Any, error: BaseException | None = None, **facts: Any) -> None:
         """End the event with an answer (None: there is none), an error, and further metadata. Only once."""
         if self.done:
@@ -110,13 +118,14 @@ class ModelCall:
             return
         operation, package = self.operation, self.library.package
         outputs: dict[str, Any] = {}
-        metadata = {**self.facts, **facts}
+        metadata = {**self.hints, **self.facts, **facts}
         usage: Mapping[str, Any] = {}
         problem = None
         if answer is not None:
             outputs = read(operation.outputs, answer, package)
             usage = read_one("usage", operation.usage, answer, package) or {}
-            metadata = {**read(operation.metadata, answer, package), **usage, **metadata}
+            said = {**read(operation.metadata, answer, package), **usage}
+            metadata = {**self.hints, **said, **self.facts, **facts}
             problem = read_one("error", operation.error, answer, package)
         if error is not None and "status_code" not in metadata:
             metadata["status_code"] = read_one("the status of an error", _status_of, error, package)
@@ -193,8 +202,9 @@ def plan_for(event_name: str, event_type: str) -> Plan:
 
 def _status_of(error: BaseException) -> int | None:
     """The status of the HTTP answer behind an error, under the names that clients have for it."""
-    for name in ("status_code", "code"):
-        status = getattr(error, name, None)
+    answer = getattr(error, "response", None)
+    named = get(answer, "ResponseMetadata", "HTTPStatusCode") if isinstance(answer, dict) else None
+    for status in (getattr(error, "status_code", None), getattr(error, "code", None), named):
         if isinstance(status, int) and 100 <= status < 600:
             return int(status)
     return None

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     Asked: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], tuple[Operation, Mapping[str, Any]] | None]
     """What a call asks: client, args, kwargs → operation and request. None: it is none of a model's, let it pass."""
 
-__all__ = ["Question", "landed", "method"]
+    Land: TypeAlias = Callable[[ModelCall, Any], Any]
+    """What is done with what a method returned; gives what the program gets."""
+
+__all__ = ["Question", "landed", "method", "regenerated"]
 
 _WAITS = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
 
@@ -39,7 +42,7 @@ _WAITS = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
 class Question:
     """A call that is about to begin, with what was current when it was made."""
 
-    __slots__ = ("_current", "_key", "_operation", "_provider", "_request", "lazy", "library")
+    __slots__ = ("_current", "_key", "_operation", "_provider", "_request", "land", "lazy", "library")
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Question:
         self.library = library
         self.lazy = False
         """Whether not even an await begins it, but the first step of what comes of that."""
+        self.land: Land = landed
         self._operation = operation
         self._request = request
         self._provider = provider
@@ -94,12 +98,14 @@ def method(
     provider: Callable[[Any], str] | None = None,
     key: Callable[[Any], object] = lambda client: None,
     lazy: Callable[[dict[str, Any]], object] = lambda kwargs: False,
+    land: Land | None = None,
 ) -> Door:
     """Make the door in front of a method.
 
     `asked` is the operation, if the request is the method's keyword arguments; else it finds out. `provider` names the
     client's (by default the library), `key` gives its key, which no event may repeat. Where the method is no generator
-    function itself but returns a generator that begins with its first step, `lazy` says for which arguments.
+    function itself but returns a generator that begins with its first step, `lazy` says for which arguments. `land`
+    knows answers that `landed` does not.
     """
     if isinstance(asked, Operation):
         operation = asked
@@ -112,7 +118,7 @@ def method(
             if found is not None:
                 named = (lambda: library.package) if provider is None else lambda: provider(client)
                 made = Question(library, *found, named, key(client))
-                made.lazy = bool(lazy(kwargs))
+                made.lazy, made.land = bool(lazy(kwargs)), land or landed
                 return made
         return None
 
@@ -127,12 +133,15 @@ def method(
             return wrapped(*args, **kwargs)
         try:
             result = wrapped(*args, **kwargs)
-        except:
+        except BaseException as error:
             call.leave()
-            call.finish(None, sys.exc_info()[1])
+            if isinstance(error, TypeError) and error.__traceback__ is not None and error.__traceback__.tb_next is None:
+                call.discard()  # the arguments do not fit: it never started
+            else:
+                call.finish(None, error)
             raise
         call.leave()
-        return landed(call, result)
+        return made.land(call, result)
 
     return door
 
@@ -143,7 +152,7 @@ def landed(call: ModelCall, result: Any) -> Any:
         kind = type(result)
         if kind is GeneratorType or kind is AsyncGeneratorType:
             record = StreamRecord(call)
-            return _generated(result, lambda: record)
+            return regenerated(result, lambda: record)
         if kind is CoroutineType:
             return _named(_awaited(_Held(result, call), None, call), result)
         if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
@@ -165,12 +174,12 @@ def _waited_for(result: Any, question: Question) -> Any:
     if kind is CoroutineType:
         return _named(_awaited(_Held(result), question), result)
     if kind is GeneratorType or kind is AsyncGeneratorType:
-        return _generated(result, question.record)
+        return regenerated(result, question.record)
     call = question.begin()
     if call is None:
         return result
     call.leave()
-    return landed(call, result)
+    return question.land(call, result)
 
 
 class _Held:
@@ -210,10 +219,11 @@ async def _awaited(held: _Held, question: Question | None, call: ModelCall | Non
     if call is None:
         return result
     call.leave()
-    return landed(call, result)
+    return landed(call, result) if question is None else question.land(call, result)
 
 
-def _generated(inner: Any, begin: Callable[[], StreamRecord | None]) -> Any:
+def regenerated(inner: Any, begin: Callable[[], StreamRecord | None]) -> Any:
+    """Give a generator of ours in place of one of the client's, of the same kind and name."""
     return _named((generated if type(inner) is GeneratorType else async_generated)(inner, begin), inner)
 
 

@@ -125,6 +125,16 @@ def _bare(method: Any, target: Target) -> Any:
     return method.__wrapped__ if isinstance(method, _Patched) and method._self_door is target.door else method
 
 
+def _hide(instance: object, target: Target) -> None:
+    """Put the door in front of a method that an instance has for itself, ahead of its class's."""
+    own = instance.__dict__.get(target.name)
+    if callable(own) and not isinstance(own, _Patched):
+        door = target.door
+        setattr(
+            instance, target.name, _Patched(own, lambda method, _, args, kwargs: door(method, instance, args, kwargs))
+        )
+
+
 _swapped: dict[type, type] = {}
 """For each class of which an instance was wrapped: the class that such instances have since."""
 
@@ -146,6 +156,7 @@ def wrap_instance(instance: object, targets: tuple[Target, ...]) -> bool:
                 owner = getattr(sys.modules.get(target.module), target.owner, None)
                 method = inspect.getattr_static(kind, target.name, None)  # not every version has every method
                 if method is not None and owner is not None and isinstance(instance, owner):
+                    _hide(instance, target)
                     doors[target.name] = _Patched(_bare(method, target), target.door)
             if not doors:
                 return False

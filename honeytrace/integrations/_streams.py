@@ -100,7 +100,8 @@ class StreamRecord:
             return
         data = self._decode(b"".join(waiting))
         if self._events is None:
-            self.first = self.first or self.last
+            if self._mime != "application/json":  # that one is not generated while it travels
+                self.first = self.first or self.last
             if self._total < _KEPT:
                 self._kept.append(data)
             self._total += len(data)
@@ -136,16 +137,18 @@ class StreamRecord:
         except Exception as problem:
             failed("reading a stream", problem)
         try:
-            if self._events is not None or self.chunks:
-                answer = self._join.result()
-                facts["chunks"] = self.chunks
-            elif self._kept and self._mime is not None:
-                answer = read_body(b"".join(self._kept), self._mime)
             if self.first is not None:
                 facts["time_to_first_token_ms"] = round((self.first - self.call.started) / 1e6, 3)
                 facts.update(first_ns=self.first, last_ns=self.last)
             if self.gap:
                 facts["longest_gap_ms"] = round(self.gap / 1e6, 3)
+            if self._events is not None or self.chunks:
+                answer = self._join.result()
+                facts["chunks"] = self.chunks
+            elif self._kept and self._mime is not None:
+                answer = read_body(b"".join(self._kept), self._mime)
+        except orjson.JSONDecodeError:  # of a body that was not read to its end
+            pass
         except Exception as problem:
             failed("reading a stream", problem)
         if isinstance(error, (GeneratorExit, StopIteration, StopAsyncIteration)):

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from libraries import INSTALLED
+from method_surfaces import NAMES, SURFACES
 
 import honeytrace
 from honeytrace.integrations import _PROVIDERS
@@ -59,3 +60,21 @@ def surface(request: pytest.FixtureRequest, server: Any, library: str) -> Iterat
     surface = import_module(f"{library}_surface").Surface(request.param, server)
     yield surface
     surface.close()
+
+
+@pytest.fixture(params=SURFACES, ids=NAMES)
+def client(request: pytest.FixtureRequest, server: Any) -> Iterator[Any]:
+    """A client of each library whose methods have doors, made before anything is patched."""
+    kind, mode = request.param
+    surface = kind(mode, server.origin)
+    yield surface
+    surface.close()
+
+
+@pytest.fixture
+def traced(client: Any) -> Iterator[Traces]:
+    """Instrument that client's library, and capture what it records."""
+    with capture() as traces:
+        honeytrace.instrument(client.library)
+        yield traces
+        honeytrace.uninstrument()
