@@ -1,7 +1,7 @@
 """Request bodies: read with a bound on bytes and time, unpacked, decoded; answers: JSON, errors in the contract's form.
 
-Nothing is read of a body that says it is too large, and nobody can make the server hold more than `_ROOM` bytes of
-bodies at once.
+Nothing is read of a body that says it is too large. Large ones are worked on one after the other in a thread: decoded,
+a body can take twenty times its size.
 """
 
 from __future__ import annotations
@@ -12,15 +12,22 @@ import math
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-__all__ = ["MOST_BYTES", "Refused", "answer", "decode", "read", "refusal", "room_for"]
+from honeytrace.server.room import Full, Share
+
+__all__ = ["MOST_BYTES", "SHARE", "Refused", "answer", "refusal", "take_in"]
+
+_T = TypeVar("_T")
+
+SHARE = "honeytrace.share"
+"""Where in the scope of a request its share of the room for bodies stands."""
 
 MOST_BYTES = 5 * 1024 * 1024
 """The contract's bound for a request body, packed or not."""
@@ -29,8 +36,8 @@ MOST_LEVELS = 200
 """How deep one event may be nested: far from what SQLite's and Python's JSON readers can take."""
 
 _PATIENCE = 30.0  # seconds for a whole body
-_ROOM = 96 * 1024 * 1024
-_IN_THREAD = 512 * 1024  # decoding more than this would hold up everybody else
+_LARGE = 512 * 1024  # decoding more than this would hold up everybody else
+_large = ThreadPoolExecutor(1, thread_name_prefix="honeytrace-large")
 
 _CODES = {
     400: "BAD_REQUEST",
@@ -80,38 +87,35 @@ def answer(content: Any) -> Response:
     return Response(body, 200, None, "application/json")
 
 
-class _Room:
-    taken = 0
+async def take_in(request: Request, make: Callable[[Any], _T]) -> _T:
+    """Read a body, decode it, and return what `make` makes of it: in a thread of its own if it is large.
+
+    Raises:
+        Refused: there is no body that can be taken, it is no JSON in UTF-8, or by `make`.
+    """
+    body = await _read(request)
+    if len(body) <= _LARGE:
+        return make(_decoded(body))
+    return await asyncio.get_running_loop().run_in_executor(_large, lambda: make(_decoded(body)))
 
 
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """Keep `size` bytes of the room for bodies while one of them is worked on."""
-    if _Room.taken + size > _ROOM:
-        raise Refused(503, "too many large requests at once, try again", retry_after=1, close=True)
-    _Room.taken += size
-    try:
-        yield
-    finally:
-        _Room.taken -= size
-
-
-def declared(request: Request) -> int | None:
+def _declared(request: Request) -> int | None:
     """The Content-Length, if one was sent."""
     given = request.headers.get("content-length")
     return int(given) if given is not None and given.isdigit() else None
 
 
-async def read(request: Request) -> bytes:
+async def _read(request: Request) -> bytes:
     """Read and unpack the body.
 
     Raises:
         Refused: it is too large, too slow, packed in an unknown way, or not said to be JSON.
     """
     _check_type(request)
-    size = declared(request)
+    size = _declared(request)
     if size is not None and size > MOST_BYTES:
         raise _too_large()
+    share: Share = request.scope[SHARE]
     chunks: list[bytes] = []
     total = 0
     try:
@@ -123,9 +127,12 @@ async def read(request: Request) -> bytes:
                 if total > 4 * MOST_BYTES:
                     break
                 if total <= MOST_BYTES:
+                    share.take(len(chunk))
                     chunks.append(chunk)
     except (asyncio.TimeoutError, TimeoutError):
         raise Refused(408, f"the body did not arrive within {_PATIENCE:.0f} s", close=True) from None
+    except Full:
+        raise _no_room() from None
     except ClientDisconnect:
         raise Refused(400, "the client left before the body was complete", close=True) from None
     if total > MOST_BYTES:
@@ -135,18 +142,14 @@ async def read(request: Request) -> bytes:
     if coding in ("", "identity"):
         return body
     if coding == "gzip":
-        unpacked: bytes = await _in_thread_if(len(body) > 64 * 1024, _unpacked, body)
+        unpack = asyncio.get_running_loop().run_in_executor
+        unpacked: bytes = await unpack(None, _unpacked, body) if len(body) > 64 * 1024 else _unpacked(body)
+        try:
+            share.take(len(unpacked))
+        except Full:
+            raise _no_room() from None
         return unpacked
     raise Refused(415, f"content-encoding: expected gzip or identity, got {coding[:40]!r}")
-
-
-async def decode(body: bytes) -> Any:
-    """Decode a JSON body, in a thread if it is large.
-
-    Raises:
-        Refused: it is no JSON in UTF-8.
-    """
-    return await _in_thread_if(len(body) > _IN_THREAD, _decoded, body)
 
 
 def too_deep(text: str, value: object) -> bool:
@@ -249,8 +252,8 @@ def _too_large() -> Refused:
     return Refused(413, f"the body is larger than {MOST_BYTES} bytes: split it", close=True)
 
 
-async def _in_thread_if(condition: bool, work: Callable[[bytes], Any], body: bytes) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(None, work, body) if condition else work(body)
+def _no_room() -> Refused:
+    return Refused(503, "too many large requests at once, try again", retry_after=1, close=True)
 
 
 class _Deadline:

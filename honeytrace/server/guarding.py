@@ -14,7 +14,8 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from honeytrace.server.bodies import MOST_BYTES, refusal
+from honeytrace.server.bodies import MOST_BYTES, SHARE, refusal
+from honeytrace.server.room import Share
 
 __all__ = ["Guard", "is_loopback"]
 
@@ -66,7 +67,11 @@ class Guard:
             response = refusal(413, f"the body is larger than {MOST_BYTES} bytes: split it", {"connection": "close"})
             await patient.begin_and_drain(response.raw_headers, 413, bytes(response.body), receive)
             return
-        await self._app(scope, receive, patient)
+        scope[SHARE] = share = Share()
+        try:
+            await self._app(scope, receive, patient)
+        finally:
+            share.give_back()
 
     def _refused(self, method: str, path: str, headers: list[tuple[bytes, bytes]]) -> tuple[int, str] | None:
         given: dict[bytes, bytes] = {}

@@ -13,9 +13,9 @@ from starlette.routing import Route
 
 from honeytrace.server import contract, intake
 from honeytrace.server.backend import Backend
-from honeytrace.server.bodies import Refused, answer, declared, room_for
-from honeytrace.server.routes import checked, received, session_answer, store_batch
-from honeytrace.server.writing import put_events, put_session, put_update
+from honeytrace.server.bodies import Refused, answer, take_in
+from honeytrace.server.routes import batch_answer, batch_of, checked, session_answer
+from honeytrace.server.writing import Job, put_events, put_session, put_update
 
 __all__ = ["routes"]
 
@@ -24,26 +24,20 @@ def routes(backend: Backend) -> list[Route]:
     """POST and PUT /events, POST /events/batch, POST /session/start."""
 
     async def events(request: Request) -> Response:
-        with room_for(declared(request) or 0):
-            body = _object(await received(request))
-            return await (_update(backend, body) if request.method == "PUT" else _create(backend, body))
+        if request.method == "PUT":
+            event_id, update = await take_in(request, lambda body: _update_of(backend, body))
+            await backend.write(put_update(event_id, update))
+            return answer({"success": True})
+        rows = await take_in(request, lambda body: _rows_of(backend, body))
+        await backend.write(put_events(rows))
+        return answer({"event_id": rows[0].event_id, "success": True})
 
     async def batch(request: Request) -> Response:
-        with room_for(declared(request) or 0):
-            body = _object(await received(request))
-            given = body.get("events")
-            wanted = {
-                "events": [_plain(event) for event in given] if isinstance(given, list) else given,
-                "single_session": bool(body.get("single_session") or body.get("is_single_session")),
-                "session_properties": body.get("session_properties") or body.get("session") or {},
-            }
-            return answer(await store_batch(backend, checked(backend, contract.BATCH, wanted, lenient=True)))
+        return await batch_answer(backend, await take_in(request, lambda body: _batch_of(backend, body)))
 
     async def start_session(request: Request) -> Response:
-        body = _object(await received(request))
-        given = _plain(body.get("session", body))
-        session = checked(backend, contract.SESSION, given, lenient=True, name="session" if "session" in body else "")
-        return session_answer(await backend.write(put_session(intake.with_own_id(session))))
+        session = await take_in(request, lambda body: _session_of(backend, body))
+        return session_answer(await backend.write(put_session(session)))
 
     return [
         Route("/events", events, methods=["POST", "PUT"]),
@@ -52,21 +46,37 @@ def routes(backend: Backend) -> list[Route]:
     ]
 
 
-async def _create(backend: Backend, body: dict[str, Any]) -> Response:
+def _rows_of(backend: Backend, body: Any) -> list[intake.Row]:
+    body = _object(body)
     name = "event" if "event" in body else ""
     event = checked(backend, contract.EVENT, _plain(body.get("event", body)), lenient=True, name=name)
-    rows = intake.rows([event], name="")
-    await backend.write(put_events(rows))
-    return answer({"event_id": rows[0].event_id, "success": True})
+    return intake.rows([event], name="")
 
 
-async def _update(backend: Backend, body: dict[str, Any]) -> Response:
-    update = checked(backend, contract.UPDATE, _plain(body))
+def _batch_of(backend: Backend, body: Any) -> tuple[Job | None, dict[str, Any]]:
+    body = _object(body)
+    given = body.get("events")
+    wanted = {
+        "events": [_plain(event) for event in given] if isinstance(given, list) else given,
+        "single_session": bool(body.get("single_session") or body.get("is_single_session")),
+        "session_properties": body.get("session_properties") or body.get("session") or {},
+    }
+    return batch_of(checked(backend, contract.BATCH, wanted, lenient=True))
+
+
+def _session_of(backend: Backend, body: Any) -> dict[str, Any]:
+    body = _object(body)
+    given = _plain(body.get("session", body))
+    name = "session" if "session" in body else ""
+    return intake.with_own_id(checked(backend, contract.SESSION, given, lenient=True, name=name))
+
+
+def _update_of(backend: Backend, body: Any) -> tuple[str, dict[str, Any]]:
+    update = checked(backend, contract.UPDATE, _plain(_object(body)))
     event_id = update.pop("event_id", None)
     if not contract.is_uuid(event_id):
         raise Refused(400, f"event_id: expected a UUID, got {str(event_id)[:80]!r}")
-    await backend.write(put_update(str(event_id).lower(), update))
-    return answer({"success": True})
+    return str(event_id).lower(), update
 
 
 def _object(body: Any) -> dict[str, Any]:

@@ -6,10 +6,12 @@ Filters that few events pass are asked first; if there are none such, sessions a
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from honeytrace.server.arguments import milliseconds, whole
 from honeytrace.server.digesting import TYPES
 from honeytrace.server.facts import fact_value
 from honeytrace.server.index import Index
@@ -32,7 +34,7 @@ def sessions(index: Index, given: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ValueError: a filter is not what it should be.
     """
-    limit = max(1, min(500, int(given.get("limit") or 50)))
+    limit = whole(given, "limit", otherwise=50, most=500)
     after = _cursor(given.get("cursor"))
     deep = bool(given.get("q")) or any(name.startswith("meta.") for name in given)
     own, own_values = _about_session(given)
@@ -125,11 +127,8 @@ def _about_session(given: Mapping[str, str]) -> tuple[str, list[Any]]:
         ("min_duration", f"{duration} >= ?"),
         ("max_duration", f"{duration} <= ?"),
     ):
-        if text := given.get(name):
-            try:
-                values.append(float(text))
-            except ValueError:
-                raise ValueError(f"{name}: expected a number of milliseconds, got {text[:80]!r}") from None
+        if (number := milliseconds(given, name)) is not None:
+            values.append(number)
             parts.append(sql)
     return " AND ".join(parts), values
 
@@ -139,7 +138,10 @@ def _cursor(text: str | None) -> tuple[float, int] | None:
         return None
     try:
         start, _, number = text.partition("_")
-        return float(start), int(number)
+        place = float(start), int(number)
+        if not (abs(place[0]) < math.inf and abs(place[1]) < 2**63):
+            raise ValueError
+        return place
     except ValueError:
         raise ValueError(f"cursor: expected what `next` said, got {text[:80]!r}") from None
 

@@ -18,7 +18,9 @@ from honeytrace.exporters._store import StoreError
 from honeytrace.server import reading
 from honeytrace.server.index import Index, NotReady, TooSlow
 
-__all__ = ["Watcher"]
+__all__ = ["LIVE_PATH", "Watcher"]
+
+LIVE_PATH = "/ui/api/live"
 
 _log = logging.getLogger("honeytrace.server")
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from honeytrace.server.arguments import milliseconds, whole
 from honeytrace.server.index import Index
 
 __all__ = ["overview"]
@@ -60,7 +61,7 @@ def overview(index: Index, given: Mapping[str, str]) -> dict[str, Any]:
     by = given.get("by") or "name"
     if by not in ("name", "model"):
         raise ValueError(f"by: expected 'name' or 'model', got {by[:80]!r}")
-    count = max(1, min(500, int(given.get("buckets") or 60)))
+    count = whole(given, "buckets", otherwise=60, most=500)
     with index.reading() as connection:
         since, until = _span(connection, given)
         width = max(1.0, (until - since) / count)
@@ -81,13 +82,7 @@ def overview(index: Index, given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _span(connection: sqlite3.Connection, given: Mapping[str, str]) -> tuple[float, float]:
-    ends = []
-    for name in ("since", "until"):
-        try:
-            ends.append(float(given[name]) if given.get(name) else None)
-        except ValueError:
-            raise ValueError(f"{name}: expected a number of milliseconds, got {given[name][:80]!r}") from None
-    since, until = ends
+    since, until = milliseconds(given, "since"), milliseconds(given, "until")
     if until is None:
         until = time.time() * 1000
     if since is None:

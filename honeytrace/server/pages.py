@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from honeytrace.server import listing, reading
 from honeytrace.server.backend import Backend
 from honeytrace.server.bodies import Refused, answer
+from honeytrace.server.live import LIVE_PATH
 from honeytrace.server.overview import overview
 from honeytrace.server.routes import uuid_in_path
 
@@ -90,7 +91,7 @@ def routes(backend: Backend) -> list[BaseRoute]:
         ("/ui/api/sessions/{id}/download", download),
         ("/ui/api/events/{id}", event),
         ("/ui/api/events/{id}/value", value),
-        ("/ui/api/live", live),
+        (LIVE_PATH, live),
         ("/ui/api/overview", over_time),
         ("/ui/api/facets", facets),
         ("/ui/api/info", info),

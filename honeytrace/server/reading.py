@@ -24,23 +24,21 @@ def session(index: Index, session_id: str, after_seq: int | None = None) -> dict
         row = connection.execute(f"SELECT {COLUMNS} FROM sessions s WHERE s.id = ?", (session_id,)).fetchone()
     if row is None:
         return None
-    rows = (
-        index.bodies()
-        .execute(
-            "SELECT seq, event_id, body FROM events WHERE session_id = ? AND seq > ? ORDER BY seq",
-            (session_id, after_seq or 0),
-        )
-        .fetchall()
+    rows = index.bodies().execute(
+        "SELECT seq, event_id, body FROM events WHERE session_id = ? AND seq > ? ORDER BY seq",
+        (session_id, after_seq or 0),
     )
-    events = [(seq, event_id, load(body)) for seq, event_id, body in rows]
-    outlines = [_outline(event_id, event) for _, event_id, event in events if "event_type" in event]
+    outlines, seq = [], after_seq or 0
+    for seq, event_id, body in rows:  # one body at a time: all of a session may be gigabytes
+        if "event_type" in (found := load(body)):
+            outlines.append(_outline(event_id, found))
     outlines.sort(key=lambda outline: outline["start_time"] or 0.0)
     own = _one(index, session_id)
     return {
         "session": None if own is None else cut(_contract(own))[0],
         "summary": summary(row),
         "events": outlines,
-        "seq": max((seq for seq, _, _ in events), default=after_seq or 0),
+        "seq": seq,
     }
 
 

@@ -16,13 +16,13 @@ from starlette.routing import Route
 
 from honeytrace.server import contract, fields, intake
 from honeytrace.server.backend import Backend
-from honeytrace.server.bodies import Refused, answer, declared, decode, read, room_for
+from honeytrace.server.bodies import Refused, answer, take_in
 from honeytrace.server.contract import Shape
 from honeytrace.server.filters import Query
 from honeytrace.server.searching import search, stored
-from honeytrace.server.writing import put_events, put_session, put_update
+from honeytrace.server.writing import Job, put_events, put_session, put_update
 
-__all__ = ["checked", "received", "routes", "session_answer", "store_batch", "uuid_in_path"]
+__all__ = ["batch_answer", "batch_of", "checked", "routes", "session_answer", "uuid_in_path"]
 
 _HERE = {"org_id": "local", "workspace_id": "local", "project_id": "local"}
 """What the contract wants to know of a session and a store on one machine does not have."""
@@ -32,31 +32,31 @@ def routes(backend: Backend) -> list[Route]:
     """All routes under /v1, and the document that describes them."""
 
     async def create_event(request: Request) -> Response:
-        with room_for(declared(request) or 0):
-            event = checked(backend, contract.EVENT, await received(request))
-            rows = intake.rows([event], name="")
-            await backend.write(put_events(rows))
+        rows = await take_in(request, lambda body: intake.rows([checked(backend, contract.EVENT, body)], name=""))
+        await backend.write(put_events(rows))
         return answer({"event_id": rows[0].event_id, "success": True})
 
     async def create_batch(request: Request) -> Response:
-        with room_for(declared(request) or 0):
-            batch = checked(backend, contract.BATCH, await received(request))
-            return answer(await store_batch(backend, batch))
+        return await batch_answer(
+            backend, await take_in(request, lambda body: batch_of(checked(backend, contract.BATCH, body)))
+        )
 
     async def create_session(request: Request) -> Response:
-        session = intake.with_own_id(checked(backend, contract.SESSION, await received(request)))
+        session = await take_in(request, lambda body: intake.with_own_id(checked(backend, contract.SESSION, body)))
         return session_answer(await backend.write(put_session(session)))
 
     async def create_session_batch(request: Request) -> Response:
         session_id = uuid_in_path(request, "session_id")
-        with room_for(declared(request) or 0):
-            batch = checked(backend, contract.SESSION_BATCH, await received(request))
-            await backend.write(put_events(intake.rows(batch["events"], session_id=session_id)))
+
+        def made(body: Any) -> list[intake.Row]:
+            return intake.rows(checked(backend, contract.SESSION_BATCH, body)["events"], session_id=session_id)
+
+        await backend.write(put_events(await take_in(request, made)))
         return answer({"success": True})
 
     async def update_event(request: Request) -> Response:
         event_id = uuid_in_path(request, "event_id")
-        update = checked(backend, contract.UPDATE, await received(request))
+        update = await take_in(request, lambda body: checked(backend, contract.UPDATE, body))
         await backend.write(put_update(event_id, update))
         return answer({"success": True})
 
@@ -68,11 +68,11 @@ def routes(backend: Backend) -> list[Route]:
         return answer({"event": orjson.Fragment(body)})
 
     async def search_events(request: Request) -> Response:
-        body = checked(backend, contract.SEARCH, await received(request))
+        body = await take_in(request, lambda body: checked(backend, contract.SEARCH, body))
         return await _page(backend, Query.of(body, since="start_time", until="end_time"))
 
     async def export_events(request: Request) -> Response:
-        body = checked(backend, contract.EXPORT, await received(request))
+        body = await take_in(request, lambda body: checked(backend, contract.EXPORT, body))
         return await _page(backend, Query.of(body, since="$gte", until="$lte"), body.get("projections"))
 
     async def document(request: Request) -> Response:
@@ -91,11 +91,6 @@ def routes(backend: Backend) -> list[Route]:
         Route("/v1/events/{event_id}", _by_method({"GET": get_event, "PUT": update_event}), methods=["GET", "PUT"]),
         Route("/openapi.json", document, methods=["GET"]),
     ]
-
-
-async def received(request: Request) -> Any:
-    """The decoded body of a request."""
-    return await decode(await read(request))
 
 
 def checked(backend: Backend, shape: Shape, body: Any, *, lenient: bool = False, name: str = "") -> dict[str, Any]:
@@ -123,14 +118,12 @@ def uuid_in_path(request: Request, name: str) -> str:
     return given.lower()
 
 
-async def store_batch(backend: Backend, batch: dict[str, Any]) -> dict[str, Any]:
-    """Store a checked batch, in one session of its own if it asks for that."""
+def batch_of(batch: dict[str, Any]) -> tuple[Job | None, dict[str, Any]]:
+    """What stores a checked batch, in one session of its own if it asks for that, and what to answer then."""
     properties = batch.get("session_properties") or {}
     if not batch.get("single_session"):
         rows = intake.rows(batch["events"])
-        if rows:
-            await backend.write(put_events(rows))
-        return {"event_ids": [row.event_id for row in rows], "success": True}
+        return put_events(rows) if rows else None, {"event_ids": [row.event_id for row in rows], "success": True}
     known = {name: properties[name] for name in contract.SESSION_PROPERTIES.fields if name in properties}
     session = {**known, "session_id": intake.new_id()}
     rows = intake.rows(batch["events"], session_id=session["session_id"])
@@ -138,8 +131,16 @@ async def store_batch(backend: Backend, batch: dict[str, Any]) -> dict[str, Any]
     session.setdefault("start_time", min(starts, default=None))
     session.setdefault("source", rows[0].source if rows else None)
     start, store = put_session(intake.with_own_id(session)), put_events(rows)
-    await backend.write(lambda transaction: (start(transaction), store(transaction)))
-    return {"event_ids": [row.event_id for row in rows], "session_id": session["session_id"], "success": True}
+    told = {"event_ids": [row.event_id for row in rows], "session_id": session["session_id"], "success": True}
+    return lambda transaction: (start(transaction), store(transaction)), told
+
+
+async def batch_answer(backend: Backend, batch: tuple[Job | None, dict[str, Any]]) -> Response:
+    """Store a batch and answer."""
+    job, told = batch
+    if job is not None:
+        await backend.write(job)
+    return answer(told)
 
 
 def session_answer(event: dict[str, Any]) -> Response:

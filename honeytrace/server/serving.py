@@ -22,7 +22,7 @@ from honeytrace.exceptions import HoneytraceError
 from honeytrace.exporters._store import default_path
 from honeytrace.server.app import make_app
 from honeytrace.server.guarding import is_loopback
-from honeytrace.server.live import Watcher
+from honeytrace.server.live import LIVE_PATH, Watcher
 
 __all__ = ["ServeError", "serve"]
 
@@ -109,6 +109,15 @@ class _PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     def connection_lost(self, exc: Exception | None) -> None:
         self._patience.cancel()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:
+        """Answer a client that has sent everything and only listens; a stream without end would never be closed."""
+        cycle = self.cycle
+        waits = cycle is not None and not cycle.response_complete and not cycle.more_body
+        if waits and cycle.scope["path"] != LIVE_PATH:
+            cycle.keep_alive = False
+            return True
+        return False
 
     def _look(self) -> None:
         cycle = self.cycle

@@ -235,6 +235,21 @@ def test_slow_and_half_closed_connections_hold_nobody_up(server: ServeProcess) -
     assert server.post("/v1/events", event()).status_code == 200
 
 
+def test_who_has_sent_all_and_only_listens_is_answered(server: ServeProcess) -> None:
+    head = b"POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+    for request in (
+        head + b"content-length: %d\r\n\r\n" % len(BODY) + BODY,
+        b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            received = b""
+            while chunk := connection.recv(65536):  # and the server closes: it will hear nothing more
+                received += chunk
+            assert status(received) == 200
+
+
 def test_a_client_that_leaves_with_its_request_still_gets_it_stored_or_not_at_all(server: ServeProcess) -> None:
     ids = [uid() for _ in range(10)]
     for event_id in ids:

@@ -118,10 +118,19 @@ def test_a_summary_says_what_the_list_shows(server: ServeProcess, sessions: list
     }
 
 
-@pytest.mark.parametrize("query", ["limit=x", "cursor=nonsense", "type=agent", "since=yesterday", "min_duration=long"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("sessions?limit=x", "sessions?cursor=nonsense", "sessions?type=agent", "sessions?since=yesterday"),
+        *("sessions?min_duration=long", "sessions?since=nan", "sessions?max_duration=inf", "sessions?cursor=nan_1"),
+        *("sessions?cursor=1_99999999999999999999", "overview?buckets=x", "overview?since=nan"),
+        *("overview?since=-inf&until=inf", "overview?until=1e308"),
+    ],
+)
 def test_a_question_that_cannot_be_meant_is_400(server: ServeProcess, query: str) -> None:
-    answer = server.get(f"/ui/api/sessions?{query}")
+    answer = server.get(f"/ui/api/{query}")
     assert (answer.status_code, answer.json()["success"]) == (400, False)
+    assert query.partition("?")[2].partition("=")[0] + ": expected" in answer.json()["message"]
 
 
 def test_a_session_brings_outlines_and_later_only_what_is_new(server: ServeProcess, sessions: list[str]) -> None:

@@ -180,6 +180,14 @@ def test_a_search_that_cannot_be_meant_is_400(server: ServeProcess, body: dict[s
     assert words in answer.json()["message"]
 
 
+def test_any_number_of_filters_is_answered(server: ServeProcess, session: str) -> None:
+    mine = {"field": "session_id", "operator": "is", "value": session}
+    other = [{"field": "event_name", "operator": "is not", "value": f"nobody {number}"} for number in range(2000)]
+    few = server.post("/v1/events/search", {"filters": [mine]}).json()
+    assert server.post("/v1/events/search", {"filters": [mine, *other]}).json() == few
+    assert few["count"] > 3
+
+
 def test_export_takes_its_own_date_range_more_rows_and_projections(server: ServeProcess, session: str) -> None:
     body = {
         "filters": [{"field": "session_id", "operator": "is", "value": session, "type": "string"}],
