@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from honeytrace.server.fields import cost_of, key_of, load, model_of, number, text, tokens_of
 from honeytrace.server.numbering import Sessions, Words
+from honeytrace.server.shortening import preview
 
 __all__ = ["TYPES", "Digest", "add_events", "sum_up"]
 
@@ -17,7 +18,10 @@ TYPES = {"session": 0, "chain": 1, "model": 2, "tool": 3}
 
 
 class Digest(NamedTuple):
-    """One event as the index's table of events has it; None as `session_id` if there is no event yet."""
+    """One event as the index's table of events has it; None as `session_id` if there is no event yet.
+
+    `inputs` and `outputs` are previews, of sessions and of what is right below them.
+    """
 
     seq: int
     event_id: str
@@ -34,6 +38,8 @@ class Digest(NamedTuple):
     tokens: int | None
     cost: float | None
     has_start: bool
+    inputs: str | None
+    outputs: str | None
 
     @classmethod
     def of(cls, seq: int, event_id: str, body: str) -> Digest:
@@ -41,10 +47,12 @@ class Digest(NamedTuple):
         event = load(body)
         start, error = number(event.get("start_time")), event.get("error")
         user = event.get("user_properties")
+        session_id = text(event.get("session_id")) if "event_type" in event else None
+        on_top = event_id == session_id or event.get("parent_id") in (None, session_id)
         return cls(
             seq,
             event_id,
-            text(event.get("session_id")) if "event_type" in event else None,
+            session_id,
             TYPES.get(text(event.get("event_type")) or ""),
             text(event.get("event_name")),
             text(event.get("source")),
@@ -57,6 +65,8 @@ class Digest(NamedTuple):
             tokens_of(event),
             cost_of(event),
             start is not None,
+            preview(event.get("inputs")) if on_top else None,
+            preview(event.get("outputs")) if on_top else None,
         )
 
 
@@ -82,14 +92,15 @@ def add_events(connection: sqlite3.Connection, digests: list[Digest]) -> None:
     _add_up(connection, [row for row in rows if row[2] not in dirty and not row[3]])
     connection.executemany(
         "UPDATE sessions SET name = ?, source = ?, user = ?, own_start = ?, own_end = ?, own_duration = ?,"
-        " own_error = ?, own_tokens = ?, own_cost = ? WHERE id = ?",
+        " own_error = ?, own_tokens = ?, own_cost = ?, own_inputs = ?, own_outputs = ? WHERE id = ?",
         [
             (one.name, one.source, one.user, one.start if one.has_start else None, one.end, one.duration,
-             int(one.error == 1), one.tokens, one.cost, one.session_id)
+             int(one.error == 1), one.tokens, one.cost, one.inputs, one.outputs, one.session_id)
             for one in digests
             if one.event_id == one.session_id
         ],
     )  # fmt: skip
+    _show_first(connection, digests)
     sum_up(connection, dirty)
 
 
@@ -104,6 +115,21 @@ def sum_up(connection: sqlite3.Connection, sessions: set[int]) -> None:
         WHERE no = ?
         """,
         [(session,) for session in sessions],
+    )
+
+
+def _show_first(connection: sqlite3.Connection, digests: list[Digest]) -> None:
+    """Keep what the first event right below a session was given and gave: lists show it if the session says nothing."""
+    first: dict[str | None, Digest] = {}
+    for one in digests:
+        if one.inputs is not None and one.event_id != one.session_id:
+            kept = first.get(one.session_id)
+            if kept is None or one.start <= kept.start:
+                first[one.session_id] = one
+    connection.executemany(
+        "UPDATE sessions SET top_start = ?1, top_inputs = ?2, top_outputs = ?3"
+        " WHERE id = ?4 AND (top_start IS NULL OR top_start >= ?1)",
+        [(one.start, one.inputs, one.outputs, session_id) for session_id, one in first.items()],
     )
 
 

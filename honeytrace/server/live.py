@@ -40,14 +40,15 @@ class Watcher:
         self._index = index
         self._wake = threading.Event()
         self._stopped = threading.Event()
-        self._told = 0
         self._listeners: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[bytes | None]]] = set()
+        self._told = 0
         self._thread = threading.Thread(target=self._run, name="honeytrace-index", daemon=True)
 
     def start(self) -> None:
         """Begin to watch: who listens from here on hears of every later write, however late the thread comes to it."""
         try:
             self._told = self._index.newest()
+            self._index.close()  # the thread has connections of its own
         except (sqlite3.Error, OSError, StoreError):  # there is nothing yet
             pass
         self._thread.start()
@@ -124,6 +125,9 @@ class Watcher:
             except (sqlite3.Error, OSError, StoreError, NotReady, TooSlow) as error:
                 if "no such table" not in str(error) and not self._stopped.is_set():
                     _log.warning("cannot bring the index up to date: %s", error)
+                self._stopped.wait(1.0)
+            except Exception:  # whatever it was, the next change must not go unnoticed
+                _log.exception("cannot bring the index up to date")
                 self._stopped.wait(1.0)
         self._index.close()
 

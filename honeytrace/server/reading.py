@@ -28,8 +28,9 @@ def session(index: Index, session_id: str, after_seq: int | None = None) -> dict
         "SELECT seq, event_id, body FROM events WHERE session_id = ? AND seq > ? ORDER BY seq",
         (session_id, after_seq or 0),
     )
-    outlines, seq = [], after_seq or 0
+    outlines, newest = [], after_seq or 0
     for seq, event_id, body in rows:  # one body at a time: all of a session may be gigabytes
+        newest = seq
         if "event_type" in (found := load(body)):
             outlines.append(_outline(event_id, found))
     outlines.sort(key=lambda outline: outline["start_time"] or 0.0)
@@ -38,7 +39,7 @@ def session(index: Index, session_id: str, after_seq: int | None = None) -> dict
         "session": None if own is None else cut(_contract(own))[0],
         "summary": summary(row),
         "events": outlines,
-        "seq": seq,
+        "seq": newest,
     }
 
 
@@ -119,8 +120,8 @@ def changed(index: Index, since: int) -> tuple[int, list[str]]:
             " JOIN sessions s ON s.no = e.session LIMIT 50",
             (since,),
         ).fetchall()
-        (seq,) = connection.execute("SELECT value FROM state WHERE key = 'events'").fetchone()
-    return int(seq), [row[0] for row in rows]
+        row = connection.execute("SELECT value FROM state WHERE key = 'events'").fetchone()
+    return since if row is None else int(row[0]), [one[0] for one in rows]
 
 
 def _one(index: Index, event_id: str) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ _CUT_TOTAL = 400_000
 
 def preview(value: Any) -> str:
     """The beginning of the first text in a value, or of its JSON; costs no more than what it shows."""
+    value = _said(value)
     while isinstance(value, (dict, list)) and len(value) == 1:
         value = next(iter(value.values())) if isinstance(value, dict) else value[0]
     if value is None:
@@ -27,6 +28,24 @@ def preview(value: Any) -> str:
     else:
         text = str(value)
     return " ".join(text[:_PREVIEW].split())
+
+
+def _said(value: Any) -> Any:
+    """Of a conversation what its user said last, of a message its text or the names of the tools it calls."""
+    history = value.get("chat_history") if isinstance(value, dict) else None
+    if isinstance(history, list) and history:
+        users = [one for one in history[-50:] if isinstance(one, dict) and one.get("role") == "user"]
+        value = (users or history)[-1]
+    if not isinstance(value, dict) or not isinstance(value.get("role"), str):
+        return value
+    content, calls = value.get("content"), value.get("tool_calls")
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
+        content = texts[0] if texts else content
+    if not content and isinstance(calls, list) and calls:
+        named = [call.get("function", call) for call in calls[:6] if isinstance(call, dict)]
+        return ", ".join(f"{one.get('name')}()" for one in named if isinstance(one, dict))
+    return value if content is None else content
 
 
 def _brief(value: Any) -> str:

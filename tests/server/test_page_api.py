@@ -217,3 +217,30 @@ def test_a_store_without_events_has_empty_answers(store: Path) -> None:
         assert server.get("/ui/api/facets").json()["names"] == []
         assert server.get("/ui/api/overview").json()["groups"] == []
         assert server.search() == {"events": [], "count": 0}
+
+
+def test_a_list_shows_what_a_session_was_asked_and_what_it_answered(server: ServeProcess) -> None:
+    def summary_of(session_id: str) -> tuple[str, str]:
+        found = server.get(f"/ui/api/sessions/{session_id}").json()["summary"]
+        return found["inputs_preview"], found["outputs_preview"]
+
+    own, mute = uid(), uid()
+    asked = {"session_id": own, "inputs": {"question": "why?"}, "outputs": {"result": "because"}}
+    assert server.post("/v1/sessions", asked).status_code == 200
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How late is it?"}]
+    tool_call = {"id": "1", "function": {"name": "clock", "arguments": "{}"}}
+    first = event(
+        session_id=mute,
+        start_time=5000,
+        event_type="model",
+        inputs={"chat_history": chat},
+        outputs={"role": "assistant", "content": None, "tool_calls": [tool_call]},
+    )
+    later = event(session_id=mute, start_time=6000, inputs={"zone": "UTC"}, outputs={"result": "noon"})
+    below = event(session_id=mute, start_time=4000, parent_id=uid(), inputs={"deep": "down"})
+    for one in (later, below, first):
+        assert server.post("/v1/events", one).status_code == 200
+    assert summary_of(own) == ("why?", "because")
+    assert summary_of(mute) == ("How late is it?", "clock()")
+    server.put(f"/v1/events/{mute}", {"outputs": {"result": "late"}})
+    assert summary_of(mute) == ("How late is it?", "late")
