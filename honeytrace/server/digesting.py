@@ -92,10 +92,11 @@ def add_events(connection: sqlite3.Connection, digests: list[Digest]) -> None:
     _add_up(connection, [row for row in rows if row[2] not in dirty and not row[3]])
     connection.executemany(
         "UPDATE sessions SET name = ?, source = ?, user = ?, own_start = ?, own_end = ?, own_duration = ?,"
-        " own_error = ?, own_tokens = ?, own_cost = ?, own_inputs = ?, own_outputs = ? WHERE id = ?",
+        " own_error = ?, own_tokens = ?, own_cost = ?, own_inputs = ?, own_outputs = ?,"
+        " own_seq = ? WHERE id = ?",
         [
             (one.name, one.source, one.user, one.start if one.has_start else None, one.end, one.duration,
-             int(one.error == 1), one.tokens, one.cost, one.inputs, one.outputs, one.session_id)
+             int(one.error == 1), one.tokens, one.cost, one.inputs, one.outputs, one.seq, one.session_id)
             for one in digests
             if one.event_id == one.session_id
         ],

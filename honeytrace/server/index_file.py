@@ -20,7 +20,7 @@ _SCHEMA = (
         no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
         name TEXT, source TEXT, user TEXT, own_start REAL, own_end REAL, own_duration REAL,
         own_error INTEGER NOT NULL DEFAULT 0, own_tokens INTEGER, own_cost REAL, own_inputs TEXT, own_outputs TEXT,
-        top_start REAL, top_inputs TEXT, top_outputs TEXT,
+        own_seq INTEGER, top_start REAL, top_inputs TEXT, top_outputs TEXT,
         events INTEGER NOT NULL DEFAULT 0, errors INTEGER NOT NULL DEFAULT 0, tokens INTEGER NOT NULL DEFAULT 0,
         cost REAL, first REAL, last REAL, start REAL AS (coalesce(own_start, first, 0)))
     """,

@@ -1,6 +1,7 @@
 """The page's list: sessions, newest first, that hold an event which passes all filters.
 
-Filters that few events pass are asked first; if there are none such, sessions are looked through from the newest on.
+Who the user is, the source and metadata may be said by that event or by the session itself. Filters that few events
+pass are asked first; if there are none such, sessions are looked through from the newest on.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ _FEW = 5000
 _FEW_WORDS = 20_000  # cheaper to join: their order is that of the events
 _FIRST_BLOCK = 200  # sessions looked through at once; more each time
 _MOST_BLOCK = 3200
+_OWN = "(SELECT own_seq FROM sessions WHERE no = e.session)"
 _SECONDS = 1.0  # for looking through sessions in one request
 
 
 def sessions(index: Index, given: Mapping[str, str]) -> dict[str, Any]:
     """One page of sessions, newest first, of those that hold an event which matches all filters.
 
-    since, until (of the start), min_duration and max_duration are about the session; all others about one event.
+    since, until (of the start), min_duration and max_duration are about the session; type, name, model, error and q
+    about one event; user, source and meta about that event or the session itself.
     Raises:
         ValueError: a filter is not what it should be.
     """
@@ -52,7 +55,11 @@ def _found(
     few = _few(connection, tests)
     where, values = own, list(own_values)
     if few is not None:
-        numbers = _sessions_of(connection, few, [test for test in tests if test is not few])
+        others = [test for test in tests if test is not few]
+        if few.shared and others:
+            numbers = list(_holding(connection, _sessions_of(connection, few, []), tests))
+        else:
+            numbers = _sessions_of(connection, few, others)
         where += " AND s.no IN (SELECT value FROM json_each(?))"
         values.append(json.dumps(numbers))
     if few is not None or not tests:
@@ -94,7 +101,7 @@ def _sessions_of(connection: Any, few: _Test, others: list[_Test]) -> list[int]:
     where = " AND ".join(test.where for test in others) or "1"
     rows = connection.execute(
         f"SELECT DISTINCT e.session FROM ({few.drive}) AS d CROSS JOIN events e ON e.seq = d.seq WHERE {where}",
-        [*few.values, *(value for test in others for value in test.values)],
+        [*few.drive_values, *(value for test in others for value in test.values)],
     )
     return [row[0] for row in rows]
 
@@ -151,12 +158,19 @@ def _as_cursor(row: Any) -> str:
 
 
 class _Test:
-    """A condition on one event. `drive` are all matching seqs, `where` the same about the event `e`."""
+    """A condition on one event. `drive` are all matching seqs, `where` the same about the event `e`.
 
-    def __init__(self, where: str, drive: str, values: list[Any], *, text: bool = False) -> None:
-        self.where = where
+    A `shared` one may be fulfilled by the session of `e` instead: then `where` says so and takes the values twice.
+    """
+
+    def __init__(
+        self, where: str, drive: str, values: list[Any], *, text: bool = False, of_session: str | None = None
+    ) -> None:
+        self.shared = of_session is not None
+        self.where = f"({where} OR {of_session})" if self.shared else where
         self.drive = drive
-        self.values = values
+        self.drive_values = values
+        self.values = values * 2 if self.shared else values
         self.text = text
 
 
@@ -191,7 +205,8 @@ def _about_event(connection: Any, given: Mapping[str, str]) -> list[_Test] | Non
 
 
 def _column(name: str, number: int) -> _Test:
-    return _Test(f"e.{name} = ?", f"SELECT seq FROM events WHERE {name} = ?", [number])
+    of_session = f"(SELECT {name} FROM events WHERE seq = {_OWN}) = ?" if name in ("source", "user") else None
+    return _Test(f"e.{name} = ?", f"SELECT seq FROM events WHERE {name} = ?", [number], of_session=of_session)
 
 
 def _fact(path: int, text: str) -> _Test:
@@ -203,10 +218,12 @@ def _fact(path: int, text: str) -> _Test:
     except (ValueError, RecursionError):
         pass
     marks = ", ".join("?" * len(same))
+    about = f"FROM facts WHERE path = ? AND value IN ({marks})"
     return _Test(
-        f"EXISTS (SELECT 1 FROM facts WHERE path = ? AND value IN ({marks}) AND seq = e.seq)",
-        f"SELECT seq FROM facts WHERE path = ? AND value IN ({marks})",
+        f"EXISTS (SELECT 1 {about} AND seq = e.seq)",
+        f"SELECT seq {about}",
         [path, *same],
+        of_session=f"EXISTS (SELECT 1 {about} AND seq = {_OWN})",
     )
 
 
@@ -229,7 +246,7 @@ def _few(connection: Any, tests: list[_Test]) -> _Test | None:
     for test in tests:
         most = _FEW_WORDS if test.text else _FEW
         (count,) = connection.execute(
-            f"SELECT count(*) FROM (SELECT 1 FROM ({test.drive}) LIMIT {most + 1})", test.values
+            f"SELECT count(*) FROM (SELECT 1 FROM ({test.drive}) LIMIT {most + 1})", test.drive_values
         ).fetchone()
         if count <= most and count < least:
             best, least = test, count

@@ -78,7 +78,7 @@ def listed(server: ServeProcess, sessions: list[str], **filters: Any) -> str:
         ({"max_duration": "150"}, "10"),
         ({"since": str(NOW - 100_000_000 + 2500)}, "543"),
         ({"until": str(NOW - 100_000_000 + 2500)}, "210"),
-        ({"q": "wax", "source": "prod"}, ""),
+        ({"q": "wax", "source": "prod"}, "531"),
     ],
 )
 def test_filters_select_sessions_that_hold_a_matching_event(
@@ -99,6 +99,24 @@ def test_pages_follow_each_other(server: ServeProcess, sessions: list[str]) -> N
         assert seen == list(reversed(sessions))
 
 
+def test_user_source_and_metadata_of_a_session_are_those_of_its_events(server: ServeProcess) -> None:
+    ids = {}
+    for user in ("ada", "grace"):
+        ids[user] = uid()
+        about = {"user_properties": {"user_id": f"{user} of all"}, "metadata": {"env": f"{user}-env"}}
+        session = {"session_id": ids[user], "source": f"{user}-source", **about}
+        assert server.post("/v1/sessions", session).status_code == 200
+        failed = event(session_id=ids[user], event_name="shared", error="ValueError: no", inputs={"q": "apiary"})
+        fine = event(session_id=ids[user], event_name="alone", event_type="model")
+        assert server.post("/v1/events/batch", {"events": [failed, fine]}).status_code == 200
+    for mine in ({"user": "ada of all"}, {"source": "ada-source"}, {"meta.env": "ada-env"}):
+        for other in ({"error": "1"}, {"name": "shared"}, {"type": "tool"}, {"q": "apiary "}, {"user": "ada of all"}):
+            assert listed(server, [ids["ada"], ids["grace"]], **{**mine, **other}) == "0", (mine, other)
+    both = {"user": "ada of all", "error": "1"}
+    assert listed(server, [ids["ada"], ids["grace"]], **{**both, "type": "model"}) == ""  # of one event, all the same
+    assert listed(server, [ids["ada"], ids["grace"]], **both, source="grace-source") == ""
+
+
 def test_a_summary_says_what_the_list_shows(server: ServeProcess, sessions: list[str]) -> None:
     found = next(one for one in server.get("/ui/api/sessions").json()["sessions"] if one["session_id"] == sessions[4])
     start = NOW - 100_000_000 + 4000
@@ -114,6 +132,8 @@ def test_a_summary_says_what_the_list_shows(server: ServeProcess, sessions: list
         "errors": 1,
         "tokens": 5,
         "cost": None,
+        "inputs_preview": "bees number4 Österreich",
+        "outputs_preview": "",
         "status": "error",
     }
 

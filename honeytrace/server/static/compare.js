@@ -82,7 +82,7 @@ export function compareView(place, address) {
       rows = align(left, right).map((row, index) => ({ ...row, key: index }));
       showHead(both.map((answer) => answer.summary));
       list.update(true);
-      choose(0);
+      choose(Math.max(0, rows.findIndex(differs)));
       say("Both sessions are shown");
     } catch (error) {
       page.replaceChildren(problem("The sessions could not be compared", error, null));
@@ -152,11 +152,7 @@ export function compareView(place, address) {
     const e = (left ?? right).event;
     const time = (node) => (node ? (node.running ? "running" : duration(node.end - node.start)) : "");
     const status = (node) => node?.event.error && icon("error", "is-error");
-    const changed =
-      left &&
-      right &&
-      (Boolean(left.event.error) !== Boolean(right.event.error) ||
-        left.event.outputs_preview !== right.event.outputs_preview);
+    const changed = left && right && differs(row);
     const node = el(
       "div",
       {
@@ -284,6 +280,13 @@ export function compareView(place, address) {
     },
   };
 }
+
+// Whether the two events of a row came to different ends, or only one of them is there.
+const differs = ({ left, right }) =>
+  !left ||
+  !right ||
+  Boolean(left.event.error) !== Boolean(right.event.error) ||
+  left.event.outputs_preview !== right.event.outputs_preview;
 
 function delta(a, b, text) {
   if (typeof a !== "number" || typeof b !== "number") return el("span", { class: "muted", text: "–" });

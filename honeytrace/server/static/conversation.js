@@ -1,6 +1,11 @@
 // A model event read as a conversation: who said what, which tools were called with what, and the answer.
-import { el, icon, isolated } from "./dom.js";
-import { jsonView, longText } from "./json_view.js";
+import { button, el, icon, isolated } from "./dom.js";
+import { size } from "./format.js";
+import { jsonView, loader, longText } from "./json_view.js";
+import { markdown } from "./markdown.js";
+
+const BEGINNING = 4000;
+const MOST_FORMATTED = 100_000;
 
 const ROLES = {
   system: "system",
@@ -23,7 +28,7 @@ export function isConversation(event) {
   );
 }
 
-/** The conversation of an event; `context` is what `jsonView` takes, for cut values. */
+/** The conversation of an event; `context` is what `jsonView` takes, and `plain`: texts as they were sent. */
 export function conversation(event, context) {
   const inputs = event.inputs ?? {};
   const outputs = event.outputs ?? {};
@@ -69,7 +74,7 @@ function turn(message, path, context, isAnswer = false) {
       isAnswer && el("span", { class: "muted", text: "answer" }),
     ),
   );
-  node.append(...parts(message.content, [...path, "content"], context));
+  node.append(...parts(message.content, [...path, "content"], { ...context, plain: context.plain || ROLES[role] === "tool" }));
   const calls = Array.isArray(message.tool_calls) ? message.tool_calls : [];
   calls.forEach((call, index) => node.append(toolCall(call, [...path, "tool_calls", index], context)));
   const rest = Object.entries(message).filter(
@@ -94,10 +99,24 @@ function parts(content, path, context) {
 
 function said(text, path, context) {
   const cut = context.cuts.get(JSON.stringify(path));
-  if (cut) return el("div", { class: "said" }, jsonView(text, { ...context, path }));
-  const parsed = asObject(text);
-  if (parsed) return el("div", { class: "said" }, jsonView(parsed, { ...context, path, cuts: new Map(), open: 2 }));
-  return el("div", { class: "said" }, longText(text, { limit: 4000 }));
+  const node = el("div", { class: "said" });
+  const parsed = cut || context.plain === "all" ? null : asObject(text);
+  if (parsed) node.append(jsonView(parsed, { ...context, path, cuts: new Map(), open: 2 }));
+  else node.append(written(text, context.plain));
+  if (cut && context.load)
+    node.append(loader(cut, path, context, (whole) => node.replaceChildren(written(whole, context.plain, true))));
+  return node;
+}
+
+// The beginning of a long text first: laying out what nobody has asked for takes time.
+function written(text, plain, whole = text.length < BEGINNING * 1.5) {
+  if (plain || text.length > MOST_FORMATTED) return longText(text, { limit: BEGINNING, expanded: whole });
+  if (whole) return markdown(text);
+  const end = text.lastIndexOf("\n", BEGINNING);
+  const node = el("div", {}, markdown(text.slice(0, end > BEGINNING / 2 ? end : BEGINNING)));
+  const more = () => node.replaceChildren(markdown(text));
+  node.append(button(`Show all ${size(text.length)} characters`, { class: "link" }, more));
+  return node;
 }
 
 function toolCall(call, path, context) {

@@ -16,6 +16,7 @@ export function detailPane({ source, onFeedback, onSelect, onClose }) {
   let asked = 0;
   let shown = null;
   let abort = new AbortController();
+  let chatWay = "read"; // one reads all events of a session in the same way
   const content = el("div", { class: "detail-content" });
   const back = button("Back to the tree", { icon: "back", class: "quiet back-to-tree" }, onClose);
   const node = el(
@@ -109,18 +110,23 @@ export function detailPane({ source, onFeedback, onSelect, onClose }) {
 
   function chatSection(event, context) {
     const body = el("div", {});
-    const toggle = button("JSON", { class: "link", "aria-pressed": "false", label: "Show as JSON" }, (click) => {
-      click.preventDefault();
-      set(toggle.getAttribute("aria-pressed") !== "true");
-    });
-    const set = (raw) => {
-      toggle.setAttribute("aria-pressed", String(raw));
+    const way = (name, text, label) =>
+      button(text, { class: "link way", "aria-pressed": "false", label, "data-way": name }, (click) => {
+        click.preventDefault();
+        set(chatWay === name ? "read" : name);
+      });
+    const ways = [way("plain", "Plain", "Show texts as they were sent"), way("json", "JSON", "Show as JSON")];
+    const set = (next) => {
+      chatWay = next;
+      for (const one of ways) one.setAttribute("aria-pressed", String(one.dataset.way === next));
       body.replaceChildren(
-        raw ? jsonView({ inputs: event.inputs, outputs: event.outputs }, { ...context }) : conversation(event, context),
+        next === "json"
+          ? jsonView({ inputs: event.inputs, outputs: event.outputs }, { ...context })
+          : conversation(event, { ...context, plain: next === "plain" && "all" }),
       );
     };
-    set(false);
-    return fold("chat", "Conversation", body, toggle);
+    set(chatWay);
+    return fold("chat", "Conversation", body, el("span", { class: "ways" }, ...ways));
   }
 
   // Which sections are folded is remembered from one event to the next.
@@ -214,7 +220,7 @@ function head(event, place, root) {
       fact("First token", typeof first === "number" ? duration(first) : null),
       fact("Speed", speed),
       fact("Finish", typeof m.finish_reason === "string" && isolated(m.finish_reason)),
-      fact("Source", event.source && event.source !== "unknown" && isolated(event.source)),
+      fact("Source", event.source && event.source !== "unknown" && event.source !== root?.event.source && isolated(event.source)),
     ),
   );
 }

@@ -73,6 +73,7 @@ export function filterBar(change) {
       ["tool", "tool"],
     ]),
     name: choice("Name", "name", []),
+    model: choice("Model", "model", []),
     source: choice("Source", "source", []),
     user: choice("User", "user", []),
     range: choice(
@@ -139,9 +140,10 @@ export function filterBar(change) {
       chips.replaceChildren(...chipsOf(filters, change));
       chips.hidden = chips.childElementCount === 0;
     },
-    offer({ names = [], sources = [], users = [] }) {
+    offer({ names = [], models = [], sources = [], users = [] }) {
       for (const [key, found] of [
         ["name", names],
+        ["model", models],
         ["source", sources],
         ["user", users],
       ]) {

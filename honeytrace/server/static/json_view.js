@@ -55,7 +55,9 @@ function member(key, value, path, context, depth, isArray) {
   const name = el("span", { class: isArray ? "json-index" : "json-key" }, el("bdi", { text: visible(key) }));
   const different = context.differs?.(path) ? "differs" : "";
   if (!isBranch(value)) return el("div", { class: `json-row ${different}` }, name, leaf(value, path, context));
-  const length = Array.isArray(value) ? value.length : Object.keys(value).length;
+  const length =
+    context.cuts.get(JSON.stringify(path))?.length ??
+    (Array.isArray(value) ? value.length : Object.keys(value).length);
   if (!length && !context.cuts.has(JSON.stringify(path)))
     return el(
       "div",
@@ -103,7 +105,8 @@ function leaf(value, path, context) {
   return node;
 }
 
-function loader(cut, path, context, put) {
+/** A button that loads what the server cut, and hands it to `put`. */
+export function loader(cut, path, context, put) {
   const unit = cut.kind === "string" ? "characters" : cut.kind === "array" ? "entries" : "keys";
   const ask = button(`Load all ${size(cut.length)} ${unit}`, { class: "link load" }, async () => {
     ask.disabled = true;

@@ -19,13 +19,21 @@ export function drawRow(row, { index, active, picked, onPick }) {
     },
     cell(`c-status is-${status}`, [icon(status), el("span", { text: status })]),
     cell("c-name", [
-      el("a", { href: `/s/${encodeURIComponent(row.session_id)}`, tabindex: "-1" }, isolated(row.name || "unknown")),
-      el("code", { class: "muted", text: String(row.session_id).slice(0, 8) }),
+      el(
+        "a",
+        { href: `/s/${encodeURIComponent(row.session_id)}`, tabindex: "-1", title: row.session_id },
+        isolated(row.name || "unknown"),
+      ),
+      gist(row),
     ]),
     cell("c-started", el("time", started)),
     cell("c-num c-duration", row.end_time === null ? running : duration(row.duration)),
-    cell("c-num c-events", count(row.events), "events"),
-    cell(`c-num c-errors ${row.errors ? "is-error" : "none"}`, row.errors ? count(row.errors) : "–", "errors"),
+    cell("c-num c-events", count(row.events), row.events === 1 ? "event" : "events"),
+    cell(
+      `c-num c-errors ${row.errors ? "is-error" : "none"}`,
+      row.errors ? count(row.errors) : "–",
+      row.errors === 1 ? "error" : "errors",
+    ),
     cell(`c-num c-tokens ${row.tokens ? "" : "none"}`, row.tokens ? short(row.tokens) : "–", "tokens"),
     cell(`c-num c-cost ${row.cost ? "" : "none"}`, row.cost ? cost(row.cost) : "–"),
     cell("c-source", row.source ? isolated(row.source, { title: row.source }) : "–"),
@@ -40,6 +48,18 @@ export function drawRow(row, { index, active, picked, onPick }) {
         on: { change: onPick },
       }),
     ),
+  );
+}
+
+// What went in and what came out, as far as it fits.
+function gist({ inputs_preview: given, outputs_preview: got }) {
+  if (!given && !got) return null;
+  return el(
+    "span",
+    { class: "gist", title: [given, got].filter(Boolean).join("\n→ ") },
+    given && isolated(given),
+    got && el("span", { class: "arrow", "aria-hidden": "true", text: " → " }),
+    got && isolated(got),
   );
 }
 

@@ -42,6 +42,7 @@ export function sessionView(place, address) {
   let session = null;
   let seq = 0;
   let gone = false;
+  let clock = null;
   const abort = new AbortController();
 
   const facts = el("header", { class: "facts" });
@@ -92,7 +93,12 @@ export function sessionView(place, address) {
     seq = Math.max(seq, answer.seq ?? 0);
     for (const event of answer.events) events.set(event.event_id, event);
     if (events.has(id))
-      events.set(id, { ...events.get(id), end_time: answer.summary.end_time, duration: answer.summary.duration });
+      events.set(id, {
+        ...events.get(id),
+        source: answer.summary.source,
+        end_time: answer.summary.end_time,
+        duration: answer.summary.duration,
+      });
     const root = { ...session, event_id: id, event_type: "session", event_name: answer.summary.name };
     tree.show(buildTree(id, root, events), answer.summary.end_time === null);
     showFacts(answer.summary);
@@ -128,7 +134,7 @@ export function sessionView(place, address) {
         "div",
         { class: "stats" },
         stat("Started", moment(s.start_time), exact(s.start_time)),
-        stat("Duration", s.end_time === null ? "running" : duration(s.duration)),
+        stat("Duration", s.end_time === null ? el("span", { class: "elapsed" }) : duration(s.duration)),
         stat("Events", count(s.events)),
         s.errors > 0 &&
           el(
@@ -155,6 +161,13 @@ export function sessionView(place, address) {
       ),
       actions,
     );
+    clearInterval(clock);
+    const elapsed = facts.querySelector(".elapsed");
+    const tick = () => put(elapsed, `${duration(Math.max(0, Math.floor((Date.now() - s.start_time) / 1000) * 1000))} so far`);
+    if (elapsed) {
+      tick();
+      clock = setInterval(tick, 1000);
+    }
   }
 
   function select(eventId, { quiet = false } = {}) {
@@ -241,6 +254,7 @@ export function sessionView(place, address) {
     },
     leave() {
       gone = true;
+      clearInterval(clock);
       abort.abort();
       stopListening();
       tree.stop();

@@ -30,8 +30,10 @@ export function ticks(span, wanted = 5) {
 export function drawAxis(labels, lines, scale, origin) {
   const marks = ticks(scale.span, Math.max(2, Math.floor((labels.clientWidth || 500) / 80)));
   const before = scale.start - origin;
+  // The last label stands before its line, so the one before it may have no room.
+  const fits = (ms) => ms / scale.span > 0.93 || marks[marks.length - 1] / scale.span <= 0.93 || ms <= scale.span * 0.93 - (120 / (labels.clientWidth || 500)) * scale.span;
   labels.replaceChildren(
-    ...marks.map((ms) =>
+    ...marks.filter(fits).map((ms) =>
       el("span", {
         css: { left: `${(ms / scale.span) * 100}%` },
         class: ms / scale.span > 0.93 ? "last" : "",

@@ -33,7 +33,7 @@ export function treePane({ onSelect, onOpen }) {
     () => zoom(null),
   );
   const foldAll = button(
-    "Fold",
+    "Fold all",
     { class: "quiet", label: "Fold or unfold everything (shift with the arrows: one branch)" },
     toggleAll,
   );
@@ -153,7 +153,7 @@ export function treePane({ onSelect, onOpen }) {
     rows = visibleRows(tree.root, folded, found?.keep);
     hits.textContent = found ? plural(found.hits.size, "match").replace("matchs", "matches") : "";
     unzoom.hidden = !zoomed;
-    foldAll.lastChild.textContent = folded.size ? "Unfold" : "Fold";
+    foldAll.lastChild.textContent = folded.size ? "Unfold all" : "Fold all";
     list.update(true);
     drawAxis(labels, lines, scale, tree.root.start);
     mark();
