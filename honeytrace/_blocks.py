@@ -13,7 +13,7 @@ from types import TracebackType
 import orjson
 
 from honeytrace._bookkeeping import announce_session, finish_with, keeps, leave_by_hand
-from honeytrace._context import NOTHING_KEPT
+from honeytrace._context import NOTHING_KEPT, gone
 from honeytrace._diagnostics import guard
 from honeytrace._doors import begin
 from honeytrace._ids import is_id, new_id
@@ -173,6 +173,7 @@ class Session(SpanBlock):
         if recorder.get() is NOTHING_KEPT:
             return
         session = new_id() if self._given_id is None else self._given_id.encode()
+        gone.pop(session, None)  # one that goes on
         start = perf_counter_ns()
         anchor = time_ns() - start
         kept = keeps(recorder, session)

@@ -74,14 +74,22 @@ def leave(call: Call) -> None:
 def leave_by_hand(call: Call) -> None:
     """Leave a span that was opened by hand and may end in any order, in any context.
 
-    Where another span is current, that one stays, and this one is passed over when it ends.
+    Where another span is current, that one stays. This one is passed over when that one ends, and in the context that
+    started it, which nobody else can set back.
     """
     variable = call.recorder.variable
     current = variable.get()
-    if current is not None and current[0] == call.session and current[1] == (call.id or call.session):
-        leave(call)
-    elif call.id is not None:
+    mine = current is not None and current[0] == call.session and current[1] == (call.id or call.session)
+    if mine:
+        try:
+            call.recorder.reset(call.token)
+        except (ValueError, RuntimeError):
+            restore(variable, call.token, call.session, call.id)
+            mine = False
+    if not mine and call.id is not None:
         note_gone(call.id, before(call.token))
+    if gone:
+        settle(variable)
 
 
 def finish_enriched(call: Call, ended: int, extra: Extra, result: object) -> None:

@@ -42,9 +42,13 @@ NOTHING_KEPT: Current = (b"", b"", False, 0, None)
 """Current under suppress(): nothing below is recorded."""
 
 gone: dict[bytes, Current | None] = {}
-"""Spans that ended while another one was current, and what was current before them. See `settle`."""
+"""Spans that may still be current somewhere though they ended, and what was current before them. See `settle`.
 
-_GONE_KEPT = 1_000
+A span opened by hand, or by the callback of a framework, may end while another one is current, or in another context
+than its own, where the variable of its own cannot be set back. Whoever reads the variable passes over these.
+"""
+
+_GONE_KEPT = 10_000
 
 variables: list[ContextVar[Current | None]] = []
 """The variable of every tracer, for those who carry the context into a thread."""
@@ -94,15 +98,19 @@ def leave(variable: ContextVar[Current | None], token: Token[Current | None], mi
 
 
 def note_gone(event: bytes, earlier: Current | None) -> None:
-    """Remember that a span ended while another was current: when that one ends, it must not come back."""
+    """Remember that a span has ended that may be, or become, current somewhere: it must not come back."""
     if len(gone) >= _GONE_KEPT:
-        gone.pop(next(iter(gone)), None)
+        try:
+            gone.pop(next(iter(gone)), None)
+        except (RuntimeError, StopIteration):  # another thread is at it
+            pass
     gone[event] = earlier
 
 
-def settle(variable: ContextVar[Current | None]) -> None:
-    """Pass over spans that have ended: make current the nearest one around them that has not."""
+def settle(variable: ContextVar[Current | None]) -> Current | None:
+    """Pass over spans that have ended: make current the nearest one around them that has not, and give it."""
     current = variable.get()
     while current is not None and current[1] in gone:
-        current = gone[current[1]]
+        current = gone.get(current[1])  # None if it was forgotten this very moment
         variable.set(current)
+    return current

@@ -21,7 +21,7 @@ _START = """\
 $token = None
 if $recorder is not None:
     try:
-        $current = $get()
+        $current = $get() if not $gone else $settle($recorder.variable)
         if $current is None:
             try:
                 $session = $parent = $take()

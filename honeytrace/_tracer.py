@@ -14,7 +14,7 @@ import orjson
 
 from honeytrace._blocks import Session, SpanBlock
 from honeytrace._bookkeeping import announce, announce_session, keeps, outputs_of_session
-from honeytrace._context import NOTHING_KEPT, Current, leave, new_variable
+from honeytrace._context import NOTHING_KEPT, Current, leave, new_variable, settle
 from honeytrace._diagnostics import guard, warn_once
 from honeytrace._event import Kind, resolve_event_type
 from honeytrace._ids import is_id, new_id
@@ -128,7 +128,7 @@ class RecordingTracer:
 
     def current_span(self) -> Span | None:
         """The running span that new spans become children of, if there is one in this context."""
-        current = self.variable.get()
+        current = settle(self.variable)
         if current is None or not current[2] or current[0] == current[1]:
             return None
         state = live.get(current[1])
@@ -138,7 +138,7 @@ class RecordingTracer:
 
     def current_session(self) -> CurrentSession | None:
         """The current session, if there is one in this context."""
-        current = self.variable.get()
+        current = settle(self.variable)
         if current is None or not current[2]:
             return None
         return CurrentSession(self, current[0].decode(), current[4])
@@ -153,7 +153,7 @@ class RecordingTracer:
             TraceError: a field with another name.
         """
         check_fields(fields)
-        recorder, current = self.recorder, self.variable.get()
+        recorder, current = self.recorder, settle(self.variable)
         if recorder is None or (current is not None and not current[2]):
             return
         with guard("enriching a span"):
@@ -174,7 +174,7 @@ class RecordingTracer:
             TraceError: a field with another name.
         """
         check_fields(fields)
-        recorder, current = self.recorder, self.variable.get()
+        recorder, current = self.recorder, settle(self.variable)
         if recorder is None or (current is not None and not current[2]):
             return
         with guard("enriching a session"):
@@ -242,7 +242,7 @@ class RecordingTracer:
         """
         resolved = _event_type(event_type)
         times = [None if moment is None else _microseconds(moment) for moment in (start_time, end_time)]
-        recorder, current = self.recorder, self.variable.get()
+        recorder, current = self.recorder, settle(self.variable)
         if recorder is None or (current is not None and not current[2]):
             return None
         with guard("logging an event"):

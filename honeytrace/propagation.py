@@ -12,7 +12,7 @@ from contextvars import Token
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from honeytrace._bookkeeping import announce, keeps
-from honeytrace._context import NOTHING_KEPT, Current, leave, variables
+from honeytrace._context import NOTHING_KEPT, Current, gone, leave, settle, variables
 from honeytrace._diagnostics import guard
 from honeytrace._ids import is_id
 
@@ -34,7 +34,7 @@ def propagate(function: Callable[P, R]) -> Callable[P, R]:
 
     For `threading.Thread(target=propagate(work))`, `loop.run_in_executor(None, propagate(work))` and pools.
     """
-    carried = [(variable, variable.get()) for variable in variables]
+    carried = [(variable, settle(variable)) for variable in variables]
 
     @functools.wraps(function)
     def carrying(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -62,7 +62,7 @@ def inject(tracer: RecordingTracer, headers: MutableMapping[str, str]) -> None:
     The baggage carries session_id, parent_id (the event's id) and source, as HoneyHive's own clients do; other
     members that are there already are kept. A session that is not kept is passed on as such (trace flag 00).
     """
-    current, recorder = tracer.variable.get(), tracer.recorder
+    current, recorder = settle(tracer.variable), tracer.recorder
     if current is None or recorder is None or current is NOTHING_KEPT:
         return
     with guard("announcing a session"):  # ahead of what others will send for it
@@ -128,6 +128,7 @@ class Attachment:
 
     def __enter__(self) -> None:
         if self._current is not None:
+            gone.pop(self._current[1], None)  # a session or span that goes on
             self._tokens.append(self._tracer.variable.set(self._current))
 
     def __exit__(

@@ -13,6 +13,7 @@ from time import perf_counter_ns
 import orjson
 
 from honeytrace._bookkeeping import finish_with, leave
+from honeytrace._context import settle
 from honeytrace._diagnostics import failed, guard
 from honeytrace._doors import begin
 from honeytrace._lifecycle import default_tracer
@@ -74,7 +75,7 @@ class ModelCall:
         for name, value in request.items():
             if name not in operation.content:
                 config.setdefault(name, _REDACTED if secret(name) else value)
-        current = recorder.get()
+        current = settle(recorder.variable)
         around = None if current is None else live.get(current[1])
         is_model = operation.event_type == "model"
         if is_model and current is not None and around is not None and _is_untold_model(around):
@@ -172,7 +173,7 @@ def start(
     recorder = default_tracer.recorder
     if recorder is None:
         return None
-    current = recorder.get()
+    current = settle(recorder.variable)
     if current is not None and not current[2]:
         return None
     try:
