@@ -1,8 +1,9 @@
 """One line wraps an LLM client: instrument("openai"), or wrap(client) for one instance.
 
-Every call of the real client becomes a model event; nothing about the client changes. A provider is one file with two
-names: LIBRARY, and TARGETS that say what is patched. README.md beside this file shows how to write one. Such a file is
-loaded when its library is, never before, and no library is ever imported here.
+Every call of the real client becomes a model event; nothing about the client changes. Frameworks on top of clients
+report chains, agents, tools and retrievers: instrument("langchain", "openai") gives one tree of both. A provider is one
+file with two names: LIBRARY, and TARGETS that say what is patched. README.md beside this file shows how to write one.
+Such a file is loaded when its library is, never before, and no library is ever imported here.
 """
 
 from __future__ import annotations
@@ -37,7 +38,12 @@ _PROVIDERS = {
     "ollama": "honeytrace.integrations.ollama",
     "mcp": "honeytrace.integrations.mcp",
 }
-"""Each library that can be instrumented, by the name it is imported under, and the file that knows it."""
+"""Each client library that can be instrumented, by the name it is imported under, and the file that knows it."""
+
+_FRAMEWORKS = {"langchain_core": "honeytrace.integrations.langchain"}
+"""The same for frameworks on top of them, which have no clients to wrap."""
+
+_KNOWN = {**_PROVIDERS, **_FRAMEWORKS}
 
 _ALIASES = {
     "google": "google.genai",
@@ -46,6 +52,8 @@ _ALIASES = {
     "bedrock": "botocore",
     "boto3": "botocore",
     "mistral": "mistralai",
+    "langchain": "langchain_core",
+    "langgraph": "langchain_core",
 }
 """Other names that people have for them: on the package index, or of what is served."""
 
@@ -73,7 +81,7 @@ def instrument(*libraries: str, cost: Cost | None = None) -> tuple[str, ...]:
     named = _checked(libraries)
     if cost is not None and not callable(cost):
         raise TraceError(f"cost must be a function of provider, model and usage, not {type(cost).__name__}")
-    chosen = named or tuple(name for name in _PROVIDERS if _is_installed(name))
+    chosen = named or tuple(name for name in _KNOWN if _is_installed(name))
     for name in chosen:
         _wanted[name] = cost
         for module in _modules(name):
@@ -96,7 +104,7 @@ def uninstrument(*libraries: str) -> None:
     Raises:
         TraceError: there is no integration of that name.
     """
-    for name in _checked(libraries) or tuple(_PROVIDERS):
+    for name in _checked(libraries) or tuple(_KNOWN):
         _wanted.pop(name, None)
         if name in _patches:
             _patches[name].undo()
@@ -119,11 +127,11 @@ def wrap(client: C) -> C:
 
 
 def _checked(libraries: tuple[Any, ...]) -> tuple[str, ...]:
-    """The names as _PROVIDERS has them."""
+    """The names as _KNOWN has them."""
     names = tuple(_ALIASES.get(name, name) if isinstance(name, str) else name for name in libraries)
-    for name in names:
-        if name not in _PROVIDERS:
-            raise TraceError(f"there is no integration {name!r}: expected {', '.join(_PROVIDERS)}")
+    for given, name in zip(libraries, names, strict=True):
+        if name not in _KNOWN:
+            raise TraceError(f"there is no integration {given!r}: expected {', '.join(_KNOWN)}")
     return names
 
 
@@ -150,6 +158,6 @@ def _arrival(name: str) -> Callable[[object], None]:
 def _arrive(name: str) -> None:
     """The library is there: patch it, if that is still wanted."""
     if name in _wanted:
-        provider = import_module(_PROVIDERS[name])
+        provider = import_module(_KNOWN[name])
         provider.LIBRARY.cost = _wanted[name]
         _patches.setdefault(name, Patches(provider.TARGETS)).apply()

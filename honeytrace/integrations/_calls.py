@@ -1,7 +1,8 @@
 """One call of a client while it runs; when it has ended it is a model event.
 
-Invariant: a call is recorded once. Where the span that is current is a model event that has not been told of a call
-yet (a decorated function, a framework), the call is told to that one; otherwise it gets an event of its own.
+Invariant: a call is recorded once. Where the span that is current is a decorated function, a model event that has not
+been told of a call yet, the call is told to that one; otherwise it gets an event of its own, and a framework around it
+that reports the same call counts nothing (see _nesting).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from honeytrace._lifecycle import default_tracer
 from honeytrace._span import Call, Extra, Plan, Recorder, add, live, submit_update
 from honeytrace._traceback import describe_error, format_traceback
 from honeytrace.integrations._messages import get
+from honeytrace.integrations._nesting import Layer, enclosing
 from honeytrace.integrations._operation import Operation, read, read_one
 from honeytrace.integrations._pricing import Cost, price
 
@@ -48,8 +50,8 @@ class Library:
 class ModelCall:
     """One call that is being recorded. `facts` collects metadata on the way, `hints` what the answer may say better."""
 
-    __slots__ = ("_call", "_id", "_key", "_recorder", "done", "facts", "hints", "library", "model", "operation",
-                 "provider", "started")  # fmt: skip
+    __slots__ = ("_call", "_id", "_key", "_layer", "_recorder", "done", "facts", "hints", "library", "model",
+                 "operation", "provider", "started")  # fmt: skip
 
     def __init__(
         self, library: Library, operation: Operation, recorder: Recorder, provider: str, model: str | None, key: object
@@ -66,9 +68,16 @@ class ModelCall:
         self._key = key if isinstance(key, str) and len(key) >= _KEY else None
         self._call: Call | None = None
         self._id: bytes | None = None
+        self._layer = Layer(enclosing(), operation.event_type == "model")
 
     def open(self, event_name: str, request: Mapping[str, Any]) -> None:
         """Begin the event, or find the one to tell."""
+        self._open(event_name, request)
+        self._layer.id = self._id
+        if self._id is not None:
+            self._layer.tell_those_around()
+
+    def _open(self, event_name: str, request: Mapping[str, Any]) -> None:
         recorder, operation, package = self._recorder, self.operation, self.library.package
         config: dict[str, Any] = {"model": self.model, "provider": self.provider}
         secret = recorder.snapshotter.is_secret
@@ -78,7 +87,7 @@ class ModelCall:
         current = settle(recorder.variable)
         around = None if current is None else live.get(current[1])
         is_model = operation.event_type == "model"
-        if is_model and current is not None and around is not None and _is_untold_model(around):
+        if is_model and current is not None and around is not None and self._is_untold(current[1], around):
             self._id = current[1]
             add(recorder, current[1], {"config": {name: value for name, value in config.items() if value is not None}})
             return
@@ -107,6 +116,7 @@ class ModelCall:
     def discard(self) -> None:
         """There was no call after all: no event."""
         self.done = True
+        self._layer.end((), failed=True)
         if self._call is not None and self._call.id is not None:
             live.pop(self._call.id, None)
 
@@ -119,14 +129,14 @@ class ModelCall:
             return
         operation, package = self.operation, self.library.package
         outputs: dict[str, Any] = {}
-        metadata = {**self.hints, **self.facts, **facts}
+        metadata = {**self.hints, **self._layer.offered, **self.facts, **facts}
         usage: Mapping[str, Any] = {}
         problem = None
         if answer is not None:
             outputs = read(operation.outputs, answer, package)
             usage = read_one("usage", operation.usage, answer, package) or {}
             said = {**read(operation.metadata, answer, package), **usage}
-            metadata = {**self.hints, **said, **self.facts, **facts}
+            metadata = {**self.hints, **self._layer.offered, **said, **self.facts, **facts}
             problem = read_one("error", operation.error, answer, package)
         if error is not None and "status_code" not in metadata:
             metadata["status_code"] = read_one("the status of an error", _status_of, error, package)
@@ -136,8 +146,17 @@ class ModelCall:
         metadata.pop("last_ns", None)
         with guard("finishing a model call"):
             self._end(outputs, {name: value for name, value in metadata.items() if value is not None}, error, problem)
-        if usage and "cost" not in metadata and self.library.cost is not None:
+        priced = bool(usage) and "cost" not in metadata and self.library.cost is not None
+        self._layer.end((*usage, "cost") if priced else usage, failed=error is not None)
+        if error is not None and not isinstance(error, (Exception, GeneratorExit)):
+            self._layer.interrupt_those_around(error)
+        if priced and self.library.cost is not None:
             price(self.library.cost, self.provider, self.model, dict(usage), self._recorder, self._id)
+
+    def _is_untold(self, id: bytes, state: Plan | Extra) -> bool:
+        """Say whether this running span is a model event that nothing is known of: the step of a framework is none."""
+        around = self._layer.around
+        return (around is None or around.id != id) and _is_untold_model(state)
 
     def _end(
         self, outputs: dict[str, Any], metadata: dict[str, Any], error: BaseException | None, problem: str | None

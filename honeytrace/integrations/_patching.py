@@ -1,4 +1,4 @@
-"""How a library is patched: methods of its classes, in place, by name, and undone again.
+"""How a library is patched: methods of its classes, in place, by name, and undone again; or a hook that it offers.
 
 Invariant: nothing is imported that the program does not import itself; undoing puts back the very object that was
 there. A patch that somebody else has wrapped since cannot be taken out: it stays and only passes calls on.
@@ -31,15 +31,23 @@ if TYPE_CHECKING:
         name: str
         door: Door
 
+    class Hook(NamedTuple):
+        """What a library offers itself: the module that must be there, and how to begin and cease to listen."""
+
+        module: str
+        install: Callable[[], None]
+        remove: Callable[[], None]
+
     _Wrapper = wrapt.FunctionWrapper[Any, Any]
 else:
     from collections import namedtuple
 
     Door = object
     Target = namedtuple("Target", "module owner name door")
+    Hook = namedtuple("Hook", "module install remove")
     _Wrapper = wrapt.FunctionWrapper  # older versions of wrapt take no parameters here
 
-__all__ = ["Door", "Patches", "Target", "wrap_instance"]
+__all__ = ["Door", "Hook", "Patches", "Target", "wrap_instance"]
 
 _lock = RLock()
 
@@ -57,11 +65,12 @@ class _Patched(_Wrapper):
 class Patches:
     """The patches of one library: wanted or not, and those that are in place."""
 
-    def __init__(self, targets: tuple[Target, ...]) -> None:
+    def __init__(self, targets: tuple[Target | Hook, ...]) -> None:
         self._targets = targets
         self._wanted = False
         self._hooked = False
         self._installed: list[tuple[type, str, Any, _Patched]] = []
+        self._listening: list[Hook] = []
 
     def apply(self) -> None:
         """Patch every target whose module is imported, and the others as soon as they are. Twice does no harm."""
@@ -83,12 +92,21 @@ class Patches:
                 if owner.__dict__.get(name) is made:
                     setattr(owner, name, before)
             self._installed.clear()
+            while self._listening:
+                with guard("ceasing to listen to a library"):
+                    self._listening.pop().remove()
 
-    def _arrived(self, target: Target) -> Callable[[Any], None]:
+    def _arrived(self, target: Target | Hook) -> Callable[[Any], None]:
         # An import hook cannot be taken back: it asks whether it is still wanted.
         return lambda module: self._install(target, module)
 
-    def _install(self, target: Target, module: Any) -> None:
+    def _install(self, target: Target | Hook, module: Any) -> None:
+        if isinstance(target, Hook):
+            with _lock, guard(f"listening to {target.module}"):
+                if self._wanted and target not in self._listening:
+                    target.install()
+                    self._listening.append(target)
+            return
         with _lock, guard(f"patching {target.module}.{target.owner}.{target.name}"):
             owner = getattr(module, target.owner, None)  # absent while a circular import is under way: the hook comes
             if not self._wanted or owner is None:

@@ -1,8 +1,9 @@
 """OpenAI's protocol, and Groq's dialect of it under /openai/v1/. The model's name chooses how the server behaves.
 
-"plain", "tools", "refusal", "schema", "error-400", "retry" (429 once), "slow", "drop" (breaks off), "midway" (an error
-inside the stream), "garbage" (no JSON inside the stream), "endless", "gzip", "odd" (fields of other forms than usual),
-"compound" (reasons, and runs tools itself), "given-up" (a stream that says in passing that it failed).
+"plain", "tools", "once" (asks for a tool until it has its answer), "refusal", "schema", "error-400", "retry" (429 at
+first), "slow", "drop" (breaks off), "midway" (an error inside the stream), "garbage" (no JSON inside the stream),
+"endless", "gzip", "odd" (fields of other forms than usual), "compound" (reasons, and runs tools itself), "given-up" (a
+stream that says in passing that it failed).
 """
 
 from __future__ import annotations
@@ -134,6 +135,11 @@ def moderations(model: str, body: dict[str, Any]) -> dict[str, Any]:
     return {"id": "modr-1", "model": model, "results": [{**result, "category_applied_input_types": {}}]}
 
 
+def _has_tool_answer(body: dict[str, Any]) -> bool:
+    items = [one for one in (*body.get("messages", ()), *body.get("input", ())) if isinstance(one, dict)]
+    return any(one.get("role") == "tool" or one.get("type") == "function_call_output" for one in items)
+
+
 ANSWERS: dict[str, tuple[Any, Any]] = {
     "/chat/completions": (chat, chat_events),
     "/responses": (response, response_events),
@@ -166,6 +172,8 @@ def answer(server: ModelServer, path: str, headers: dict[str, str], raw: bytes) 
         return Reply(
             body={"id": 1, "model": "odd", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
         )
+    if model == "once":
+        model = "plain" if _has_tool_answer(body) else "tools"
     whole, events = ANSWERS[found]
     if body.get("stream"):
         streamed = events(model, body)
