@@ -40,7 +40,10 @@ _PROVIDERS = {
 }
 """Each client library that can be instrumented, by the name it is imported under, and the file that knows it."""
 
-_FRAMEWORKS = {"langchain_core": "honeytrace.integrations.langchain"}
+_FRAMEWORKS = {
+    "langchain_core": "honeytrace.integrations.langchain",
+    "agents": "honeytrace.integrations.agents",
+}
 """The same for frameworks on top of them, which have no clients to wrap."""
 
 _KNOWN = {**_PROVIDERS, **_FRAMEWORKS}
@@ -54,6 +57,8 @@ _ALIASES = {
     "mistral": "mistralai",
     "langchain": "langchain_core",
     "langgraph": "langchain_core",
+    "openai-agents": "agents",
+    "openai_agents": "agents",
 }
 """Other names that people have for them: on the package index, or of what is served."""
 

@@ -82,9 +82,11 @@ class Step(Layer):
         "current",
         "first",
         "framework",
+        "handled",
         "key",
         "outer",
         "place",
+        "told",
         "yields",
     )
 
@@ -107,8 +109,17 @@ class Step(Layer):
         """The step of its framework that it belongs to."""
         self.first: int | None = None
         """When the first piece of an answer came."""
+        self.told: dict[str, Any] = {}
+        """What a framework's file wants to remember until the end."""
+        self.handled: BaseException | None = None
+        """An exception that was being handled when it started, and so is none of its own."""
         self._has_answered = False
         self.yields = yields
+
+    @property
+    def name(self) -> str:
+        """The name its event has."""
+        return self._call.plan.event_name
 
     def add(self, **fields: Mapping[str, object] | str | None) -> None:
         """Add to the event while it is open: config, metadata, outputs, error."""

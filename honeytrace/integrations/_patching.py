@@ -32,7 +32,10 @@ if TYPE_CHECKING:
         door: Door
 
     class Hook(NamedTuple):
-        """What a library offers itself: the module that must be there, and how to begin and cease to listen."""
+        """What a library offers itself: the module that must be there, and how to begin and cease to listen.
+
+        `install` is called again with each instrument(), since others may have put it out of place.
+        """
 
         module: str
         install: Callable[[], None]
@@ -103,9 +106,9 @@ class Patches:
     def _install(self, target: Target | Hook, module: Any) -> None:
         if isinstance(target, Hook):
             with _lock, guard(f"listening to {target.module}"):
-                if self._wanted and target not in self._listening:
+                if self._wanted:
                     target.install()
-                    self._listening.append(target)
+                    self._listening = [*(one for one in self._listening if one is not target), target]
             return
         with _lock, guard(f"patching {target.module}.{target.owner}.{target.name}"):
             owner = getattr(module, target.owner, None)  # absent while a circular import is under way: the hook comes

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import warnings
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pytest
 
+warnings.filterwarnings("ignore", category=PendingDeprecationWarning)  # of older versions about themselves
 pytest.importorskip("langgraph", reason="needs langgraph")
 pytest.importorskip("langchain_openai", reason="needs langchain-openai")
 
