@@ -15,7 +15,11 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
-import anthropic
+try:
+    import anthropic
+except ModuleNotFoundError:
+    raise SystemExit("this example needs Anthropic's client: pip install anthropic") from None
+
 import offline_model
 from folder_tools import DESCRIPTIONS, INSTRUCTIONS, Folder, parse_arguments
 

@@ -15,8 +15,12 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
+try:
+    import openai
+except ModuleNotFoundError:
+    raise SystemExit("this example needs OpenAI's client: pip install openai") from None
+
 import offline_model
-import openai
 from folder_tools import DESCRIPTIONS, INSTRUCTIONS, Folder, parse_arguments
 
 import honeytrace

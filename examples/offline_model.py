@@ -24,7 +24,7 @@ MODEL = "rules-1"
 
 def main() -> None:
     with serve() as url:
-        print(f"{MODEL} answers at {url}/v1/chat/completions and {url}/v1/messages; Ctrl-C stops it")
+        print(f"{MODEL} answers at {url}/v1/chat/completions and {url}/v1/messages; Ctrl-C stops it", flush=True)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -90,6 +94,16 @@ def test_words_that_are_nowhere_are_said_to_be(ask):
     assert run.one("find")["outputs"] == {"result": []}
 
 
+@pytest.mark.parametrize(("name", "package"), NEEDS.items())
+def test_without_its_client_it_says_what_to_install(name, package):
+    program = f"import runpy, sys; sys.modules[{package!r}] = None; sys.path.insert(0, {str(EXAMPLES)!r})"
+    program += f"; runpy.run_path({str(EXAMPLES / name)!r} + '.py', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [done.stderr.strip()]
+    assert done.stderr.strip().endswith(f"pip install {package}")
+
+
 class TestOfflineModel:
     @pytest.fixture
     def url(self, monkeypatch):
@@ -112,6 +126,15 @@ class TestOfflineModel:
             text = "".join(choice["delta"].get("content", "") for event in events for choice in event["choices"])
             assert text == whole["choices"][0]["message"]["content"]
         assert "find and read" in text
+
+    def test_it_runs_on_its_own_until_it_is_interrupted(self, tmp_path):
+        process = start(EXAMPLES / "offline_model.py", tmp_path / "run" / "home")
+        url = re.search(r"http://127\.0\.0\.1:\d+/v1/messages", process.stdout.readline())[0]
+        answer = httpx.post(url, json={"messages": [{"role": "user", "content": "hello"}]}).json()
+        process.send_signal(signal.SIGINT)
+        run = finish(process, tmp_path / "run" / "home")
+        assert answer["role"] == "assistant"
+        assert (run.code, run.errors) == (0, "")
 
     def test_another_path_is_refused(self, url):
         assert httpx.post(f"{url}/v1/other", json={"messages": []}).status_code == 404
