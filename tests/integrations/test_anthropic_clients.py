@@ -13,7 +13,8 @@ from anthropic_surface import Surface
 from model_server import ModelServer
 from surface import KEY
 
-from honeytrace.testing import Traces
+import honeytrace
+from honeytrace.testing import Traces, capture
 
 LIBRARY = "anthropic"
 
@@ -186,3 +187,38 @@ def test_no_token_is_recorded_even_if_the_server_repeats_it(
     assert "https://x.test" in written
     assert KEY not in written
     assert "hush" not in written
+
+
+@pytest.mark.skipif("open_telemetry" not in signature(anthropic.Anthropic).parameters, reason="this one traces nothing")
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_the_clients_own_spans_are_the_same_with_and_without(mode: str, server: ModelServer) -> None:
+    pytest.importorskip("opentelemetry.sdk", reason="its own spans need opentelemetry-sdk")
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    def spans() -> list[Any]:
+        exporter, tracers = InMemorySpanExporter(), TracerProvider()
+        tracers.add_span_processor(SimpleSpanProcessor(exporter))
+        surface = Surface(mode, server, open_telemetry={"tracer_provider": tracers})
+        surface.chat()
+        surface.take(surface.stream())
+        stream = surface.stream("endless")
+        surface.take_words(stream, 2)
+        surface.wait(stream.close())
+        surface.close()
+        tracers.shutdown()
+        return [
+            (one.name, one.status.status_code, {k: v for k, v in one.attributes.items() if not isinstance(v, float)})
+            for one in exporter.get_finished_spans()  # floats are times
+        ]
+
+    plain = spans()
+    with capture() as traces:
+        honeytrace.instrument("anthropic")
+        try:
+            assert spans() == plain
+        finally:
+            honeytrace.uninstrument()
+    assert len(plain) == len(traces) == 3
+    assert [event.metadata.get("outcome") for event in traces] == [None, None, "closed"]
