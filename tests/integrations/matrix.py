@@ -59,7 +59,7 @@ TABLE = (
     Cell("anthropic", "0.84.0", ("boto3",), STAINLESS),
     Cell("anthropic", "1.0.0", ("boto3",), STAINLESS),
     Cell("anthropic", "1.17.0", ("boto3",), STAINLESS),
-    Cell("anthropic", CURRENT, ("boto3",), STAINLESS),
+    Cell("anthropic", CURRENT, ("boto3", "opentelemetry-sdk"), STAINLESS),
     Cell("groq", "0.4.0", OLD_HTTPX, STAINLESS),
     Cell("groq", "0.37.1", tests=STAINLESS),
     Cell("groq", tests=STAINLESS),
