@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LIBRARY", "MESSAGES", "TARGETS", "provider"]
 
-_PLATFORMS = {"Bedrock": "bedrock", "Vertex": "vertex", "GoogleCloud": "vertex", "Foundry": "azure", "AWS": "aws"}
+_PLATFORMS = {"Bedrock": "bedrock", "Vertex": "vertex", "GoogleCloud": "google", "Foundry": "azure", "AWS": "aws"}
 
 
 def provider(client: Any) -> str:

@@ -14,6 +14,7 @@ from model_server import ModelServer
 from surface import KEY
 
 import honeytrace
+from honeytrace.integrations.anthropic import provider
 from honeytrace.testing import Traces, capture
 
 LIBRARY = "anthropic"
@@ -165,6 +166,23 @@ def test_clouds_are_recorded_under_their_names(
     assert "secret-of" not in json.dumps(event.fields)
     if streamed:
         assert event.metadata["time_to_first_token_ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("AnthropicBedrockMantle", "bedrock"),
+        ("AsyncAnthropicVertex", "vertex"),
+        ("AnthropicGoogleCloud", "google"),
+        ("AsyncAnthropicFoundry", "azure"),
+        ("AnthropicAWS", "aws"),
+    ],
+)
+def test_a_subclass_of_a_platforms_client_is_named_after_the_platform(kind: str, name: str) -> None:
+    if not hasattr(anthropic, kind):
+        pytest.skip(f"this anthropic has no {kind}")
+    mine = type("Mine", (getattr(anthropic, kind),), {})
+    assert provider(object.__new__(mine)) == name
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
