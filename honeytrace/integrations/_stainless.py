@@ -150,8 +150,14 @@ def stainless(
             options: Any = args[1] if len(args) > 1 else kwargs["options"]
             operation = _route(routes, options)
             around = _in_flight.get()
-            if operation is None or (around is not None and around.options is options):
+            if around is not None and around.options is options:
                 return None
+            if operation is None:
+                if around is None:
+                    return None
+                beside = _Flight(lambda options: None, client, options)  # its answer is none of the call around it
+                beside.token = _in_flight.set(beside)
+                return beside
 
             def begin(options: Any) -> ModelCall | None:
                 return start(

@@ -11,7 +11,7 @@ import anthropic
 import pytest
 from anthropic_surface import Surface
 from model_server import ModelServer
-from surface import KEY
+from surface import KEY, MESSAGES
 
 import honeytrace
 from honeytrace.integrations.anthropic import provider
@@ -108,6 +108,25 @@ def test_of_two_streams_that_a_middleware_opens_the_one_it_lets_through_is_recor
     (event,) = recorded
     assert event.outputs["content"] == "Hello world"
     assert "outcome" not in event.metadata
+
+
+@MIDDLEWARE
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_what_a_middleware_asks_beside_is_no_answer_of_the_call(
+    mode: str, server: ModelServer, recorded: Traces
+) -> None:
+    def count(request: Any) -> Any:
+        response = yield request
+        if "count_tokens" not in request.url:
+            yield lambda: surface.client.messages.count_tokens(model="plain", messages=MESSAGES)
+        return response
+
+    surface = _through(mode, server, count)
+    surface.chat()
+    surface.close()
+    assert [path for path, _, _ in server.requests] == ["/v1/messages", "/v1/messages/count_tokens"]
+    (event,) = recorded
+    assert event.outputs == {"role": "assistant", "content": "Hello world"}
 
 
 @MIDDLEWARE
