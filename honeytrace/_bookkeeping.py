@@ -113,13 +113,14 @@ def finish_with(
     metadata: dict[str, Any] | None = None,
     left: bool = False,
     by_hand: bool = False,
+    ended: int | None = None,
 ) -> None:
     """Leave and finish a span, with outputs that are encoded already, an error, and metadata of its own.
 
     With `left` it has been left before: a generator's span, which is entered and left at every step. `by_hand` says
-    that it was opened by hand.
+    that it was opened by hand, `ended` (monotonic ns) when it ended, if not at this moment.
     """
-    ended = perf_counter_ns()
+    ended = perf_counter_ns() if ended is None else ended
     state: Plan | Extra | None = None
     try:
         if by_hand:

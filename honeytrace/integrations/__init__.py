@@ -43,6 +43,7 @@ _PROVIDERS = {
 _FRAMEWORKS = {
     "langchain_core": "honeytrace.integrations.langchain",
     "agents": "honeytrace.integrations.agents",
+    "litellm": "honeytrace.integrations.litellm",
 }
 """The same for frameworks on top of them, which have no clients to wrap."""
 

@@ -73,7 +73,7 @@ class ModelCall:
     def open(self, event_name: str, request: Mapping[str, Any]) -> None:
         """Begin the event, or find the one to tell."""
         self._open(event_name, request)
-        self._layer.id = self._id
+        self._layer.id, self._layer.model = self._id, self.model
         if self._id is not None:
             self._layer.tell_those_around()
 

@@ -77,6 +77,7 @@ class Step(Layer):
         "_before",
         "_call",
         "_has_answered",
+        "_is_aside",
         "_recorder",
         "config",
         "current",
@@ -113,7 +114,7 @@ class Step(Layer):
         """What a framework's file wants to remember until the end."""
         self.handled: BaseException | None = None
         """An exception that was being handled when it started, and so is none of its own."""
-        self._has_answered = False
+        self._has_answered = self._is_aside = False
         self.yields = yields
 
     @property
@@ -138,6 +139,20 @@ class Step(Layer):
                     self._recorder.set(before(self._call.token))
                     leave(self, self._before)
 
+    def step_aside(self) -> None:
+        """Be current no longer, and only wait for a call of the same model, which comes next if one is recorded.
+
+        For a framework that has no end to report in the context where it started. Such a step is no event where a
+        call has been recorded: that one is all there is to say.
+        """
+        self._has_answered = self._is_aside = True
+        self._recorder.set(before(self._call.token))
+
+    def hears(self, inner: Layer) -> bool:
+        if self._is_aside and (self.heard or inner.model is None or inner.model != self.model):
+            return False
+        return super().hears(inner)
+
     def interrupt(self, error: BaseException) -> None:
         """End with an error that comes from inside, and all that is still open inside: frameworks forget to say so."""
         for step in list(self.framework.steps.values()):
@@ -153,10 +168,12 @@ class Step(Layer):
         inputs: Mapping[str, object] | None = None,
         metadata: Mapping[str, object] | None = None,
         counted: Mapping[str, Any] | None = None,
+        ended: float | None = None,
     ) -> None:
         """End the step. `counted` are tokens and cost, under the contract's names. Only once.
 
-        `inputs` take the place of those given at the start, where the framework learns them late.
+        `inputs` take the place of those given at the start, where the framework learns them late. `ended` is when it
+        did, in seconds since the epoch, where that is heard of later.
         """
         if self.over:
             return
@@ -167,11 +184,13 @@ class Step(Layer):
         with guard("finishing a step"):
             if self.framework.steps.get(self.key) is self:
                 del self.framework.steps[self.key]
-            leave_by_hand(self._call)
+            if not self._is_aside:
+                leave_by_hand(self._call)
             leave(self, self._before)
             if inputs is not None:
                 self._call = self._call._replace(inputs=self._recorder.fields(dict(inputs)))
-            self._end(outputs, error, dict(metadata or {}), {k: v for k, v in (counted or {}).items() if v is not None})
+            given = {name: value for name, value in (counted or {}).items() if value is not None}
+            self._end(outputs, error, dict(metadata or {}), given, ended)
             self._call = self._call._replace(inputs=b"", opening=None)  # contexts may hold on to it
 
     def _end(
@@ -180,9 +199,14 @@ class Step(Layer):
         error: BaseException | str | None,
         metadata: dict[str, Any],
         counted: dict[str, Any],
+        ended: float | None,
     ) -> None:
         call, recorder = self._call, self._recorder
         if call.id is None or call.id not in live:  # not kept, or a forked parent's
+            return
+        if self.heard and self._is_aside:
+            hand_down(recorder, self, counted)
+            live.pop(call.id, None)
             return
         if self.heard:
             call = call._replace(plan=_prepared(call.plan.event_name, "chain", recorder))
@@ -204,6 +228,7 @@ class Step(Layer):
             error=error,
             metadata=pieces(recorder, {name: value for name, value in metadata.items() if value is not None}),
             left=True,
+            ended=None if ended is None else max(call.start, min(int(ended * 1e9) - call.anchor, perf_counter_ns())),
         )
         self._price(counted)
 
@@ -250,9 +275,9 @@ def start_step(
         step.outer = framework.steps.get(parent) if parent is not None else None
         if beside is not None:
             step.heard = beside.heard
-        elif step.calls_model:
-            step.tell_those_around()
         _describe(step, config, metadata)
+        if beside is None and step.calls_model:
+            step.tell_those_around()
         enter(step)
         if len(framework.steps) >= _OPEN:
             framework.steps.pop(next(iter(framework.steps))).finish(metadata={"outcome": "abandoned"})
@@ -272,6 +297,7 @@ def _describe(step: Step, config: Mapping[str, object] | None, metadata: Mapping
             extra.fields[field] = pieces(step._recorder, given)
     if extra is not None:
         step.config = extra.fields.get("config", {})
+        step.model = step.config.get("model")
         live[step.id] = extra
 
 

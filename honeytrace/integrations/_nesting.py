@@ -24,12 +24,15 @@ _COST = frozenset({"cost"})
 class Layer:
     """An event that is open and may enclose others: the step of a framework, or the call of a model."""
 
-    __slots__ = ("around", "calls_model", "failed", "heard", "id", "known", "offered", "over")
+    __slots__ = ("around", "calls_model", "failed", "heard", "id", "known", "listener", "model", "offered", "over")
 
     def __init__(self, around: Layer | None, calls_model: bool) -> None:
         self.around = around
         self.calls_model = calls_model
         self.id: bytes | None = None
+        self.model: str | None = None
+        self.listener: Layer | None = None
+        """The one around it that reports the same call."""
         self.over = self.failed = False
         self.heard: list[Layer] = []
         """The calls of models inside: where there is one, this layer counts nothing itself."""
@@ -44,26 +47,26 @@ class Layer:
         self.failed = failed
         self.over = True
 
+    def hears(self, inner: Layer) -> bool:
+        """Say whether a call that starts inside is what this one is about."""
+        return self.calls_model and not self.over
+
     def tell_those_around(self) -> None:
         """Let the nearest call of a model around this one know that it is not the innermost."""
-        layer = self._model_around()
+        layer = self.around
+        while layer is not None and not layer.hears(self):
+            layer = layer.around
         if layer is not None:
+            self.listener = layer
             layer.heard.append(self)
 
     def interrupt_those_around(self, error: BaseException) -> None:
-        """End the call of a model around this one with what nobody catches on the way: it may not say so itself."""
-        layer = self._model_around()
-        if layer is not None:
-            layer.interrupt(error)
+        """End the one that listens with what nobody catches on the way: it may not say so itself."""
+        if self.listener is not None:
+            self.listener.interrupt(error)
 
     def interrupt(self, error: BaseException) -> None:
         """End with an error that comes from inside, if this is something that can end."""
-
-    def _model_around(self) -> Layer | None:
-        layer = self.around
-        while layer is not None and (layer.over or not layer.calls_model):
-            layer = layer.around
-        return layer
 
 
 _layer: ContextVar[Layer | None] = ContextVar("honeytrace_layer", default=None)
