@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -79,6 +80,31 @@ def alone() -> Iterator[Traces]:
         until(ended)
 
 
+class Gate(litellm.integrations.custom_logger.CustomLogger):  # type: ignore[name-defined,misc]
+    """A callback of the program that holds up those behind it until it is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened = threading.Event()
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.opened.wait(30)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """Makes all ends late; asked for before the recording, so that it is in front."""
+    gate = Gate()
+    names = ("callbacks", "input_callback", "success_callback", "failure_callback")
+    before = {name: list(getattr(litellm, name)) for name in names}
+    for name in names:
+        getattr(litellm, name)[:] = [gate]
+    yield gate
+    gate.opened.set()
+    for name in names:
+        getattr(litellm, name)[:] = before[name]
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_the_event_of_the_client_stands_for_the_call_and_has_the_price(
     way: str, server: ModelServer, both: Traces
@@ -136,11 +162,13 @@ def test_what_follows_a_call_is_no_part_of_it(way: str, server: ModelServer, alo
 
 
 def test_a_call_of_the_client_after_one_that_did_not_use_it_is_not_taken_for_it(
-    server: ModelServer, both: Traces
+    gate: Gate, server: ModelServer, both: Traces
 ) -> None:
     call("completion", server, OTHER)
+    assert not ended()
     with openai.OpenAI(api_key=KEY, base_url=server.url) as client:
         client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+    gate.opened.set()
     until(ended)
     assert sorted(counting(both)) == ["chat.completions.create", "litellm.completion"]
 
@@ -211,9 +239,13 @@ def test_after_uninstrument_nothing_is_recorded_and_twice_records_once(server: M
     assert len(traces) == 1
 
 
-def test_a_call_lasts_as_long_as_it_did_and_not_until_it_is_heard_of(server: ModelServer, alone: Traces) -> None:
+def test_a_call_lasts_as_long_as_it_did_and_not_until_it_is_heard_of(
+    gate: Gate, server: ModelServer, alone: Traces
+) -> None:
     with honeytrace.span("program"):
         call("completion", server)
+    assert not ended()
+    gate.opened.set()
     until(ended)
     program, event = alone.one("program"), alone.one("litellm.completion")
     assert program.start_time <= event.start_time <= event.end_time <= program.end_time
