@@ -7,11 +7,12 @@ even where there is no thread: the caller of `flush` does it where the thread is
 from __future__ import annotations
 
 import math
+import queue
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import Empty
 from threading import TIMEOUT_MAX, Lock, Thread, current_thread, main_thread
 from time import monotonic
 
@@ -60,7 +61,7 @@ class _Waiting:
 
     def __init__(self, target: Mark) -> None:
         self.target = target
-        self.news: SimpleQueue[None] = SimpleQueue()
+        self.news: queue.SimpleQueue[None] = queue.SimpleQueue()
 
 
 class Flusher:
@@ -185,7 +186,7 @@ class Flusher:
         self._starting = Lock()
         self._thread: Thread | None = None
         # Not an Event: a signal handler or a finaliser that sets it in the middle of a set() would deadlock.
-        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._late = False
         self._journal.wake = self._rouse
         self._wake_from(0)  # the journal's size from which an append wakes the thread
@@ -213,6 +214,8 @@ class Flusher:
         try:
             if not self._alive():
                 self._wake_from(_NEVER)
+                if type(self._wake) is not queue.SimpleQueue:  # gevent has come in between: its threads wait at its own
+                    self._wake = queue.SimpleQueue()
                 thread = Thread(target=self._run, name=f"honeytrace-flusher-{self._name}", daemon=True)
                 thread.start()
                 self._thread = thread

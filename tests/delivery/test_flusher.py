@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -71,6 +72,23 @@ def test_no_thread_runs_before_the_first_event_and_a_named_daemon_after() -> Non
     assert thread.daemon
     assert line.flusher.stop(2)
     assert flusher_threads() == []
+
+
+def test_a_queue_that_is_replaced_before_the_first_event_is_the_one_to_wait_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As gevent does in the workers of a server that loads the program first: at another all of a worker would wait."""
+    line = Line(Recording(), interval=0.01)
+    waiting = set()
+
+    class Replaced(queue._PySimpleQueue):  # type: ignore[name-defined,misc]
+        def get(self, block: bool = True, timeout: float | None = None) -> None:
+            waiting.add(threading.current_thread().name)
+            super().get(block, timeout)
+
+    monkeypatch.setattr(queue, "SimpleQueue", Replaced)
+    line.submit()
+    assert line.exporter.arrived.wait(5)
+    assert line.flusher.stop(2).ok
+    assert "honeytrace-flusher-recording" in waiting
 
 
 def test_events_travel_by_themselves_after_the_interval() -> None:
