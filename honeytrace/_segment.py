@@ -186,8 +186,24 @@ class Segment:
         return b"".join(pieces)
 
     def sound(self) -> bool:
-        """Whether the descriptor is still the file's: a program may close descriptors that are not its own."""
-        return self._identity is not None and identity(self.fd) == self._identity
+        """Whether the descriptor is the file's: a program may close descriptors that are not its own.
+
+        Then the file is opened again, if it still has its name.
+        """
+        return self._identity is not None and (identity(self.fd) == self._identity or self._open_again())
+
+    def _open_again(self) -> bool:
+        if self.path is None:
+            return False
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        if identity(fd) != self._identity:
+            os.close(fd)
+            return False
+        self.fd = fd
+        return True
 
     def intact(self) -> bool:
         """Whether the file still has its name and its length: else writing on would be in vain, or end the process."""
@@ -255,6 +271,7 @@ class Segment:
     def release(self, *, remove: bool) -> None:
         """Close everything; remove the file, or else cut off what was reserved and never written."""
         with self._fd_lock:
+            self.sound()
             path, self.path = self.path, None
             self.limit = self.room = -1
             if self.map is not None:

@@ -556,6 +556,27 @@ def test_nothing_is_written_to_a_file_that_got_the_number_of_one_of_ours(journal
     )
 
 
+def test_a_program_that_closes_all_descriptors_loses_nothing_and_is_not_told_so(journals: Path) -> None:
+    run(
+        """
+        small()
+        journal = a_journal()
+        for n in range(100): put(journal, b"before%d " % n + b"x" * 1000)
+        journal.acknowledge(journal.take(1 << 20, 3))
+        os.closerange(3, 200)
+        time.sleep(0.002)
+        for n in range(100): put(journal, b"after%d " % n + b"x" * 1000)
+        assert len(drain(journal, 7)) == 197
+        books = journal.books()
+        assert (books.delivered, books.pending, dict(books.dropped)) == (200, 0, {}), books
+        journal.close()
+        assert not list(journals.glob("*/*/*.seg"))
+        """,
+        journals,
+        noise="was removed or cut short",
+    )
+
+
 def test_a_writer_whose_lock_was_closed_writes_no_more_into_its_folder(journals: Path) -> None:
     lines = run(
         """
