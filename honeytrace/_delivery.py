@@ -23,16 +23,21 @@ __all__ = ["Delivery", "backoff"]
 
 _SET_ASIDE_KEPT = 100
 _RETRY_AFTER_MAX = 300.0
+_AT_ONCE = 1.0
+"""What the pause grows to where a server says that none is needed."""
 
 
 def backoff(failures: int, retry_after: float | None, chance: float) -> float:
     """Say how many seconds to wait after so many failures in a row; `chance`, from 0 to 1, is the jitter.
 
-    Doubles from 0.1 to 30 s. The server's word wins, up to five minutes: beyond that it is a mistake.
+    Doubles from 0.1 to 30 s. The server's word wins, up to five minutes: beyond that it is a mistake. So it is to come
+    at once, time after time: a server that says 0, or a date that has passed by this machine's clock, would be asked
+    300 times a second.
     """
+    wait = min(30.0, 0.1 * 2.0 ** min(failures - 1, 20)) * (1 - 0.5 * chance)
     if retry_after is not None and retry_after >= 0:
-        return min(retry_after, _RETRY_AFTER_MAX) * (1 + 0.1 * chance)
-    return min(30.0, 0.1 * 2.0 ** min(failures - 1, 20)) * (1 - 0.5 * chance)
+        return max(min(retry_after, _RETRY_AFTER_MAX) * (1 + 0.1 * chance), min(wait, _AT_ONCE))
+    return wait
 
 
 class Delivery:

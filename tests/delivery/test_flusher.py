@@ -271,6 +271,8 @@ def test_backoff_doubles_from_a_tenth_of_a_second_to_thirty_with_jitter_downward
     assert backoff(1, None, 1.0) == 0.05
     assert backoff(1, 7.0, 0.0) == 7.0
     assert 7.0 < backoff(1, 7.0, 1.0) < 8
+    assert backoff(9, 7.0, 0.0) == 7.0
+    assert [backoff(n, 0.0, 0.0) for n in (1, 2, 3, 4, 5, 5000)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
     assert backoff(1, math.inf, 0.0) == 300
     assert backoff(1, math.nan, 0.0) == 0.1
 

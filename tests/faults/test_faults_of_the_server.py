@@ -195,6 +195,18 @@ def test_the_server_is_left_alone_for_as_long_as_it_asks(lived_through: dict[str
     assert third.at - second.at >= 1
 
 
+@pytest.mark.parametrize("when", also_slow(["0"], ["Fri, 31 Dec 1999 23:59:59 GMT"]))
+def test_a_server_that_says_at_once_is_not_asked_without_a_pause(server: FaultServer, stage: Stage, when: str) -> None:
+    server.mode("status", status=503, retry_after=when)
+    program = stage.start("both(50); ready(); wait(); os._exit(0)", server.url).ready()
+    soon(lambda: len(server.requests) >= 5)
+    program.go().end()
+    assert server.requests[4].at - server.requests[0].at > 0.6  # a hundredth of that, if nothing holds it back
+    server.mode("ok")
+    stage.deliver_the_rest(server.url)
+    assert_exactly_once(server, program, expect=50)
+
+
 @pytest.mark.parametrize("fault", some({**LASTING, **LASTING_AND_STORING}))
 def test_the_end_takes_two_and_a_half_seconds_at_most(died_of_it: dict[str, Ended], fault: str) -> None:
     program = died_of_it[fault].program
