@@ -131,10 +131,9 @@ class _PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
 def _bind(host: str, port: int) -> socket.socket:
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
-        bound = socket.socket(family, kind)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        bound = socket.socket(family, kind, protocol)  # asyncio sets TCP_NODELAY only where it reads that this is TCP
     except OSError as error:
         raise ServeError(f"cannot listen on {host}: {error}") from error
     try:

@@ -5,7 +5,7 @@ import { jsonView, loader, longText } from "./json_view.js";
 import { markdown } from "./markdown.js";
 
 const BEGINNING = 4000;
-const MOST_FORMATTED = 100_000;
+const MOST_FORMATTED = 50_000;
 
 const ROLES = {
   system: "system",

@@ -10,7 +10,7 @@ const RULE = /^ {0,3}([-*_])(\s*\1){2,}\s*$/;
 const QUOTE = /^ {0,3}> ?(.*)$/;
 const DIVIDER = /^\s*\|?(\s*:?-+:?\s*\|)+\s*(:?-+:?\s*)?$/;
 const INLINE =
-  /(`+)([^`]|[^`][^\n]{0,2000}?[^`])\1(?!`)|\*\*(?=\S)([^\n]{1,2000}?\S|\S)\*\*|(?<![\w*])\*(?=[^\s*])([^*\n]{0,2000}?[^\s*])\*(?![\w*])|(?<!\w)_(?=[^\s_])([^_\n]{0,2000}?[^\s_])_(?!\w)|~~(?=\S)([^~\n]{1,2000}?)~~/g;
+  /(`+)([^`]|[^`][^\n]{0,1000}?[^`])\1(?!`)|\*\*(?=\S)([^\n]{1,1000}?\S|\S)\*\*|(?<![\w*])\*(?=[^\s*])([^*\n]{0,1000}?[^\s*])\*(?![\w*])|(?<!\w)_(?=[^\s_])([^_\n]{0,1000}?[^\s_])_(?!\w)|~~(?=\S)([^~\n]{1,300}?)~~/g;
 const MOST_LEVELS = 8;
 
 /** An element with the text as it is meant to be read. */
@@ -58,9 +58,11 @@ function special(lines, at, level) {
     const inner = lines.slice(at, end).map((one) => QUOTE.exec(one)[1]);
     return [el("blockquote", {}, ...blocks(inner, level + 1)), end - at];
   }
-  if (line.includes("|") && DIVIDER.test(lines[at + 1] ?? "") && lines[at + 1].includes("-")) return table(lines, at);
+  if (line.includes("|") && isDivider(lines[at + 1])) return table(lines, at);
   return [null, 0];
 }
+
+const isDivider = (line) => line !== undefined && line.length < 500 && line.includes("-") && DIVIDER.test(line);
 
 function code(lines, at, [, fence, language]) {
   let end = at + 1;
