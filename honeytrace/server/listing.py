@@ -201,7 +201,7 @@ def _about_event(connection: Any, given: Mapping[str, str]) -> list[_Test] | Non
         tests.append(_Test(where, "SELECT rowid AS seq FROM text WHERE text MATCH ?", [words], text=True))
     elif given.get("q", "").strip():
         return None
-    return tests
+    return sorted(tests, key=lambda test: test.shared)  # to ask the session, too, costs more
 
 
 def _column(name: str, number: int) -> _Test:
