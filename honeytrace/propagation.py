@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import inspect
 from collections.abc import Callable, Mapping, MutableMapping
-from contextvars import Token
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from honeytrace._bookkeeping import announce, keeps
@@ -32,20 +33,40 @@ __all__ = ["Attachment", "ThreadPoolExecutor", "inject", "propagate"]
 def propagate(function: Callable[P, R]) -> Callable[P, R]:
     """Return a callable that runs `function` below what is current at this moment, in any thread.
 
-    For `threading.Thread(target=propagate(work))`, `loop.run_in_executor(None, propagate(work))` and pools.
+    For `threading.Thread(target=propagate(work))`, `loop.run_in_executor(None, propagate(work))` and pools; a coroutine
+    function for another thread's event loop.
     """
     carried = [(variable, settle(variable)) for variable in variables]
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def carrying_on(*args: P.args, **kwargs: P.kwargs) -> Any:
+            tokens = _enter(carried)
+            try:
+                return await function(*args, **kwargs)
+            finally:
+                _leave(tokens)
+
+        return carrying_on  # type: ignore[return-value]
 
     @functools.wraps(function)
     def carrying(*args: P.args, **kwargs: P.kwargs) -> R:
-        tokens = [(variable, variable.set(current), current) for variable, current in carried]
+        tokens = _enter(carried)
         try:
             return function(*args, **kwargs)
         finally:
-            for variable, token, current in reversed(tokens):
-                leave(variable, token, current)
+            _leave(tokens)
 
     return carrying
+
+
+def _enter(carried: list[tuple[ContextVar[Current | None], Current | None]]) -> list[Any]:
+    return [(variable, variable.set(current), current) for variable, current in carried]
+
+
+def _leave(tokens: list[Any]) -> None:
+    for variable, token, current in reversed(tokens):
+        leave(variable, token, current)
 
 
 class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):

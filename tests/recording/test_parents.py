@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import gc
+import inspect
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -289,6 +290,24 @@ def test_propagate_carries_the_moment_it_was_called_not_the_moment_it_runs(trace
     parents = {event.inputs["name"]: event.parent_id for event in traces.named("leaf")}
     assert parents == {"x": here.event_id, "y": elsewhere.event_id}
     assert_nothing_current()
+
+
+def test_propagate_carries_into_a_coroutine_that_another_event_loop_runs(traces: Traces) -> None:
+    @honeytrace.trace
+    async def work() -> str | None:
+        await asyncio.sleep(0)
+        session = honeytrace.current_session()
+        return session and session.session_id
+
+    @honeytrace.trace
+    def root() -> object:
+        carried = honeytrace.propagate(work)
+        assert inspect.iscoroutinefunction(carried)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: (asyncio.run(carried()), honeytrace.current_session())).result()
+
+    assert root() == (traces.one("root").session_id, None)
+    assert traces.one("work").parent_id == traces.one("root").event_id
 
 
 def test_propagate_leaves_the_application_s_context_variables_as_they_are_in_the_thread() -> None:
