@@ -209,11 +209,12 @@ _STREAM = """\
         $sent = $thrown = None
         {return_}
     except:
+        $error = $rare.exc_info()[1]
         try:
-            $rare.fail_stream($stream, $count, $active, $thrown, $rare.exc_info()[1])
+            $rare.fail_stream($stream, $count, $active, $thrown, $error)
         except $rare.RecursionError:
-            $late.append(($call, None, $clock()))
-        $sent = $thrown = None
+            $late.append(($call, $error, $clock()))
+        $sent = $thrown = $error = None
         raise
 """
 

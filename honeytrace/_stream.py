@@ -95,6 +95,8 @@ def finish_stream(stream: Stream, count: int, active: float, value: object, thro
         closed = isinstance(thrown, GeneratorExit)
         outputs = _outputs(stream, count, value)
         finish_with(stream.call, outputs, metadata=_metadata(stream, count, active, closed), left=True)
+    except RecursionError:  # the door keeps it for later
+        raise
     except Exception as problem:
         failed("finishing a generator's span", problem)
 
@@ -114,6 +116,8 @@ def fail_stream(stream: Stream, count: int, active: float, thrown: object, error
             metadata=_metadata(stream, count, active, closed),
             left=True,
         )
+    except RecursionError:  # the door keeps it for later
+        raise
     except Exception as problem:
         failed("finishing a generator's span", problem)
 

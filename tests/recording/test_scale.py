@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 
@@ -208,6 +209,49 @@ def test_a_call_that_runs_out_of_stack_costs_less_than_a_second_and_leaves_nothi
         digs = traces.named("dig")
         assert depth - 2 <= len(digs) <= depth + 1
         assert all(event.error.startswith("RecursionError") for event in digs)
+        assert_nothing_left_behind()
+
+
+@pytest.mark.parametrize("kind", ["generator", "async generator", "coroutine"])
+def test_a_recursion_of_whatever_waits_leaves_nothing_behind_either(kind: str, shallow: None) -> None:
+    @honeytrace.trace
+    def generator(levels: int) -> Iterator[int]:
+        if levels == 0:  # only there: each level would hand on what is below it
+            yield levels
+        yield from generator(levels + 1)
+
+    @honeytrace.trace
+    async def coroutine(levels: int) -> None:
+        await coroutine(levels + 1)
+
+    @honeytrace.trace
+    async def async_generator(levels: int) -> AsyncIterator[int]:
+        if levels == 0:
+            yield levels
+        async for deeper in async_generator(levels + 1):
+            yield deeper
+
+    async def drained() -> None:
+        async for _ in async_generator(0):
+            pass
+
+    run = {
+        "generator": lambda: list(generator(0)),
+        "async generator": lambda: asyncio.run(drained()),
+        "coroutine": lambda: asyncio.run(coroutine(0)),
+    }[kind]
+
+    def fill(levels: int) -> object:
+        return fill(levels - 1) if levels else run()
+
+    for spare in range(8):
+        with capture() as traces:
+            with pytest.raises(RecursionError):
+                fill(spare)
+            leaf(1, 1)
+        events = [event for event in traces if event.event_name != "leaf"]
+        assert events
+        assert all(str(event.error).startswith("RecursionError") for event in events)
         assert_nothing_left_behind()
 
 
