@@ -21,7 +21,7 @@ _START = """\
 $token = None
 if $recorder is not None:
     try:
-        $current = $get() if not $gone else $settle($recorder.variable)
+        $current = $get() if not $gone else $rare.settle($recorder.variable)
         if $current is None:
             try:
                 $session = $parent = $take()
