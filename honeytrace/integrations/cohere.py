@@ -1,7 +1,7 @@
 """Cohere's package, the second version of its interface: chat, streams of it, embed and rerank.
 
-Covers `ClientV2` and `Client.v2` of cohere 5.11 and later. Where a client has a raw one behind it, that is what is
-patched: a client binds its own methods when it is made, so that patches that come later would be passed by.
+Covers `ClientV2` and `Client.v2` of cohere 5.11 and later. From 5.16 on a client has a raw one behind it, and that is
+what is patched: a client binds its own methods when it is made, so that patches that come later would be passed by.
 """
 
 from __future__ import annotations

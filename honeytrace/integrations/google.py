@@ -32,11 +32,15 @@ def _usage(answer: Any) -> dict[str, Any]:
     usage = get(answer, "usage_metadata")
     if usage is None:
         return {}
-    thoughts = get(usage, "thoughts_token_count")
+    thoughts, total = get(usage, "thoughts_token_count"), get(usage, "total_token_count")
+    prompt = _sum(get(usage, "prompt_token_count"), get(usage, "tool_use_prompt_token_count"))
+    completion = _sum(get(usage, "candidates_token_count"), thoughts)
+    if completion is not None and thoughts is None and prompt is not None and total is not None:
+        completion = total - prompt  # old versions know of no thoughts
     tokens = {
-        "prompt_tokens": _sum(get(usage, "prompt_token_count"), get(usage, "tool_use_prompt_token_count")),
-        "completion_tokens": _sum(get(usage, "candidates_token_count"), thoughts),
-        "total_tokens": get(usage, "total_token_count"),
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": total,
         "cache_read_input_tokens": get(usage, "cached_content_token_count"),
         "reasoning_tokens": thoughts,
     }

@@ -76,5 +76,7 @@ def traced(client: Any) -> Iterator[Traces]:
     """Instrument that client's library, and capture what it records."""
     with capture() as traces:
         honeytrace.instrument(client.library)
+        if not client.early:
+            client.client = client.make()
         yield traces
         honeytrace.uninstrument()

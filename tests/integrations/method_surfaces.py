@@ -11,6 +11,14 @@ import gc
 from importlib.util import find_spec
 from typing import Any
 
+import pytest
+
+QUIET = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+"""Some clients cannot be closed, and old ones use what is deprecated since."""
+
 KEY = "sk-secret-0123456789"
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 500
@@ -21,7 +29,9 @@ class Surface:
 
     library = package = provider = chat_name = stream_name = embed_name = ""
     asynchronous = True
-    retries = True
+    retries = cancels = early = True
+    """Whether the client tries again, lets go of the event loop, and is recorded if it was made before instrument()."""
+    prompt = 11
     cached: int | None = None
     """How many tokens of the prompt the server says were cached."""
     temperature, top = "temperature", "top_p"
@@ -118,7 +128,7 @@ class GoogleSurface(Surface):
         if hasattr(types, "HttpRetryOptions"):
             options["retry_options"] = types.HttpRetryOptions(attempts=2, initial_delay=0.01, max_delay=0.02)
         else:
-            self.retries = False
+            self.retries = self.cancels = False  # asynchronous streams of old versions hold the event loop
         self._whole = genai.Client(api_key=KEY, http_options=types.HttpOptions(**options))
         return self._whole.aio if self.is_async else self._whole
 
@@ -196,6 +206,8 @@ class MistralSurface(Surface):
         except ImportError:
             from mistralai import Mistral  # type: ignore[attr-defined,no-redef]
             from mistralai.utils import BackoffStrategy, RetryConfig  # type: ignore[no-redef]
+
+            self.retries = False  # the first of these versions trip over it
         retry = RetryConfig("backoff", BackoffStrategy(1, 10, 1.5, 5000), False)
         options = {} if timeout is None else {"timeout_ms": int(timeout * 1000)}
         return Mistral(api_key=KEY, server_url=f"{self.url}/mistral", retry_config=retry, **options)
@@ -238,6 +250,7 @@ class CohereSurface(Surface):
     def make(self, timeout: float | None = None) -> Any:
         import cohere
 
+        self.early = self.retries = _is_here("cohere.v2.raw_client")  # of old versions neither
         kind = cohere.AsyncClientV2 if self.is_async else cohere.ClientV2
         return kind(KEY, base_url=self.url, timeout=timeout)
 
@@ -279,7 +292,10 @@ class BedrockSurface(Surface):
         retries: Any = {"max_attempts": 2, "mode": "standard"}
         config = Config(retries=retries if timeout is None else {"max_attempts": 0}, read_timeout=timeout or 60)
         keys = {"aws_access_key_id": "AKIA", "aws_secret_access_key": KEY}
-        return boto3.client("bedrock-runtime", "us-east-1", endpoint_url=self.url, config=config, **keys)
+        client = boto3.client("bedrock-runtime", "us-east-1", endpoint_url=self.url, config=config, **keys)
+        if "cacheReadInputTokens" not in client.meta.service_model.shape_for("TokenUsage").members:
+            self.cached, self.prompt = None, 7  # old versions know of no cache
+        return client
 
     def http(self) -> list[Any]:
         return [self.client]
@@ -313,6 +329,11 @@ class InvokeSurface(BedrockSurface):
     """The same client, by the methods that hand on what the maker of a model says."""
 
     chat_name, stream_name, top = "invoke_model", "invoke_model_with_response_stream", "top_p"
+
+    def make(self, timeout: float | None = None) -> Any:
+        client = super().make(timeout)
+        self.cached, self.prompt = 4, 11
+        return client
 
     def _invoke(self, method: Any, model: str, kwargs: dict[str, Any], content: Any = "hi") -> Any:
         import json

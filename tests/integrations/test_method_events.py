@@ -7,14 +7,14 @@ import json
 from typing import Any
 
 import pytest
-from method_surfaces import KEY, PNG, SURFACES, Surface
+from method_surfaces import KEY, PNG, QUIET, SURFACES, Surface
 from model_server import ModelServer
 
 import honeytrace
 from honeytrace._span import live
 from honeytrace.testing import Traces, capture
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # some clients cannot be closed
+pytestmark = QUIET
 SHA = hashlib.sha256(PNG).hexdigest()
 
 
@@ -33,7 +33,11 @@ def test_a_call_is_one_event_with_all_that_was_said(client: Surface, traced: Tra
 
 def _check_usage(client: Surface, event: Any) -> None:
     metadata = event.metadata
-    assert (metadata["prompt_tokens"], metadata["completion_tokens"], metadata["total_tokens"]) == (11, 7, 18)
+    assert (metadata["prompt_tokens"], metadata["completion_tokens"], metadata["total_tokens"]) == (
+        client.prompt,
+        7,
+        18,
+    )
     assert metadata.get("cache_read_input_tokens") == client.cached
     assert metadata["finish_reason"].lower() in ("stop", "complete", "end_turn")
 

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from method_surfaces import Surface
+from method_surfaces import QUIET, Surface
 from model_server import ModelServer
 
 import honeytrace
 from honeytrace._span import live
 from honeytrace.testing import Traces, capture
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # some clients cannot be closed
+pytestmark = QUIET
 
 _VARY = ("host", "amz-sdk-invocation-id", "amz-sdk-request", "x-amz-date", "authorization", "traceparent",
          "x-amz-user-agent")  # fmt: skip
