@@ -172,8 +172,6 @@ def stainless(
             flight = _Flight(begin, client, options)
             if not hasattr(client, "_copy_and_prepare"):
                 flight.start(options)
-                if flight.call is None:
-                    return None
             flight.token = _in_flight.set(flight)
             return flight
         return None
