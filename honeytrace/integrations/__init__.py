@@ -84,7 +84,7 @@ def instrument(*libraries: str, cost: Cost | None = None) -> tuple[str, ...]:
     Raises:
         TraceError: there is no integration of that name, or `cost` is no function.
     """
-    named = _checked(libraries)
+    named = _resolved(libraries)
     if cost is not None and not callable(cost):
         raise TraceError(f"cost must be a function of provider, model and usage, not {type(cost).__name__}")
     chosen = named or tuple(name for name in _KNOWN if _is_installed(name))
@@ -110,7 +110,7 @@ def uninstrument(*libraries: str) -> None:
     Raises:
         TraceError: there is no integration of that name.
     """
-    for name in _checked(libraries) or tuple(_KNOWN):
+    for name in _resolved(libraries) or tuple(_KNOWN):
         _wanted.pop(name, None)
         if name in _patches:
             _patches[name].undo()
@@ -132,12 +132,11 @@ def wrap(client: C) -> C:
     raise TraceError(f"wrap() expects a client of {', '.join(_PROVIDERS)}, not {type(client).__name__}")
 
 
-def _checked(libraries: tuple[Any, ...]) -> tuple[str, ...]:
-    """The names as _KNOWN has them."""
-    names = tuple(_ALIASES.get(name, name) if isinstance(name, str) else name for name in libraries)
+def _resolved(libraries: tuple[Any, ...]) -> tuple[str, ...]:
+    names = tuple(_ALIASES.get(name, name) for name in libraries)
     for given, name in zip(libraries, names, strict=True):
         if name not in _KNOWN:
-            raise TraceError(f"there is no integration {given!r}: expected {', '.join(_KNOWN)}")
+            raise TraceError(f"there is no integration {given!r}: expected {', '.join((*_KNOWN, *_ALIASES))}")
     return names
 
 
