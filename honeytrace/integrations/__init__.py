@@ -63,7 +63,15 @@ _ALIASES = {
 }
 """Other names that people have for them: on the package index, or of what is served."""
 
-_ALSO = {"mistralai": ("mistralai.client",)}
+_ALSO = {
+    "mistralai": (
+        "mistralai.client",
+        "mistralai.azure.client",
+        "mistralai.gcp.client",
+        "mistralai_azure",
+        "mistralai_gcp",
+    ),
+}
 """Where the import of a library cannot be seen (a namespace has no code), or not in all versions: what can."""
 
 _wanted: dict[str, Cost | None] = {}

@@ -43,7 +43,6 @@ def _followed(kind: Any) -> Any:
             if data:
                 record.receive(b"".join(data) if lines else bytes(data))
             if size is None or lines or (not data and size > 0):
-                record.exhausted = True
                 record.end()
             return data
 
@@ -60,7 +59,6 @@ def _followed(kind: Any) -> Any:
         if size:
             record.receive(bytes(memoryview(buffer)[:size]))
         elif len(buffer):
-            record.exhausted = True
             record.end()
         return size
 

@@ -82,11 +82,12 @@ class Question:
             return None
         token = recorder.set(self._current)
         try:
-            call = self.begin()
-            if call is None:
-                return None
-            call.leave()
-            return StreamRecord(call)
+            with guard("starting a model call"):
+                call = self.begin()
+                if call is not None:
+                    call.leave()
+                    return StreamRecord(call)
+            return None
         finally:
             recorder.reset(token)
 

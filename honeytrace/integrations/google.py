@@ -59,32 +59,34 @@ def _part(part: Any) -> Any:
     text, blob = get(part, "text"), get(part, "inline_data") or get(part, "inlineData")
     if blob is not None:
         data, mime = get(blob, "data"), get(blob, "mime_type") or get(blob, "mimeType")
-        return {"type": "inline_data", **described(b64decode(data) if isinstance(data, str) else data, mime)}
+        if isinstance(data, str):
+            data = b64decode(data.replace("-", "+").replace("_", "/"))
+        return {"type": "inline_data", **described(data, mime)}
     return {"type": "text", "text": text} if text is not None else plain(part)
 
 
 def _message(role: str, parts: list[Any]) -> list[Any]:
     """The parts of one content as messages: texts together, function calls and their results each in its form."""
-    calls = [get(part, "function_call") for part in parts if get(part, "function_call") is not None]
-    results = [get(part, "function_response") for part in parts if get(part, "function_response") is not None]
-    rest = [
-        _part(part)
-        for part in parts
-        if get(part, "function_call") is None and get(part, "function_response") is None and not get(part, "thought")
-    ]
-    messages: list[Any] = [
-        {"role": "tool", "name": get(one, "name"), "content": plain(get(one, "response"))} for one in results
-    ]
-    if rest or calls:
-        only_text = all(set(part) == {"type", "text"} for part in rest if isinstance(part, dict)) and rest
-        message: dict[str, Any] = {"role": "assistant" if role == "model" else role}
-        if rest:
-            are_texts = only_text and all(isinstance(part, dict) for part in rest)
-            message["content"] = "".join(part["text"] for part in rest) if are_texts else rest
-        if calls:
-            message["tool_calls"] = [_call(call) for call in calls]
-        messages.append(message)
-    return messages
+    messages: list[Any] = []
+    calls, rest = [], []
+    for part in parts:
+        result = get(part, "function_response")
+        if result is not None:
+            content = plain(get(result, "response"))
+            messages.append({"role": "tool", "name": get(result, "name"), "content": content})
+        elif get(part, "function_call") is not None:
+            calls.append(_call(get(part, "function_call")))
+        elif not get(part, "thought"):
+            rest.append(_part(part))
+    if not rest and not calls:
+        return messages
+    message: dict[str, Any] = {"role": "assistant" if role == "model" else role}
+    if rest:
+        are_texts = all(get(part, "type") == "text" for part in rest)
+        message["content"] = "".join(part["text"] for part in rest) if are_texts else rest
+    if calls:
+        message["tool_calls"] = calls
+    return [*messages, message]
 
 
 def _call(call: Any) -> dict[str, Any]:

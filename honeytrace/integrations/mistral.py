@@ -114,6 +114,12 @@ _PACKAGES = ("mistralai", "mistralai.client", "mistralai_azure", "mistralai_gcp"
              "mistralai.gcp.client")  # fmt: skip
 
 
+def _provider(client: Any) -> str:
+    """Who serves it: the clients for the clouds are packages of their own."""
+    package = type(client).__module__.replace("_", ".").split(".")
+    return "azure" if "azure" in package else "google" if "gcp" in package else "mistral"
+
+
 def _key(client: Any) -> Any:
     return get(client, "sdk_configuration", "security", "api_key")
 
@@ -123,7 +129,7 @@ def _door(operation: Operation) -> Any:
         """The request, an agent in the place of a model."""
         return operation, {"model": kwargs.get("agent_id"), **given(kwargs)}
 
-    return method(LIBRARY, asked, provider=lambda client: "mistral", key=_key)
+    return method(LIBRARY, asked, provider=_provider, key=_key)
 
 
 def parts(client: Any) -> Iterator[Any]:

@@ -98,6 +98,15 @@ def test_what_mistral_has_beside_chat_is_recorded(server: ModelServer, recorded_
     surface.close()
 
 
+def test_mistral_s_models_on_azure_are_recorded(server: ModelServer, recorded_all: Traces) -> None:
+    azure = pytest.importorskip("mistralai.azure.client")
+    client = azure.MistralAzure(api_key=KEY, server_url=f"{server.origin}/mistral")
+    answer = client.chat.complete(model="plain", messages=MESSAGES)
+    assert answer.choices[0].message.content == "Hello world"
+    (event,) = recorded_all
+    assert (event.outputs["content"], event.config["provider"]) == ("Hello world", "azure")
+
+
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_ranking_of_cohere_is_recorded(server: ModelServer, recorded_all: Traces, mode: str) -> None:
     pytest.importorskip("cohere")
