@@ -44,6 +44,7 @@ _FRAMEWORKS = {
     "langchain_core": "honeytrace.integrations.langchain",
     "agents": "honeytrace.integrations.agents",
     "litellm": "honeytrace.integrations.litellm",
+    "pydantic_ai": "honeytrace.integrations.pydantic_ai",
 }
 """The same for frameworks on top of them, which have no clients to wrap."""
 

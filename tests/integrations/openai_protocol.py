@@ -98,6 +98,18 @@ def response(model: str, body: dict[str, Any]) -> dict[str, Any]:
 def response_events(model: str, body: dict[str, Any]) -> list[dict[str, Any]]:
     whole = response(model, body)
     empty = {**whole, "status": "in_progress", "output": [], "usage": None}
+    if model == "tools":
+        call = whole["output"][2]
+        at = {"output_index": 0, "item_id": call["id"]}
+        asked: list[dict[str, Any]] = [
+            {"type": "response.created", "response": empty},
+            {"type": "response.output_item.added", "output_index": 0, "item": {**call, "arguments": ""}},
+            {"type": "response.function_call_arguments.delta", "delta": call["arguments"], **at},
+            {"type": "response.function_call_arguments.done", "arguments": call["arguments"], "name": "weather", **at},
+            {"type": "response.output_item.done", "output_index": 0, "item": call},
+            {"type": "response.completed", "response": whole},
+        ]
+        return [{**event, "sequence_number": number} for number, event in enumerate(asked)]
     message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "in_progress", "content": []}
     events: list[dict[str, Any]] = [
         {"type": "response.created", "response": empty},
