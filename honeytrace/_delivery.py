@@ -136,6 +136,10 @@ class Delivery:
             self._exporter.export(_travelling(batch), deadline)
         except BaseException as error:
             self._note_failure(error, batch)
+            if not (isinstance(error, ExportError) and (error.permanent or error.partly)):
+                # It may need what a dead process left: an update comes after its event.
+                self._journal.adopt(deadline)
+                self._journal.pass_turn()
             # Delivery outlives whatever an exporter raises; but here it may be the user's Ctrl-C.
             if not isinstance(error, Exception) and current_thread() is main_thread():
                 raise

@@ -112,6 +112,8 @@ class Journal:
         self._writer: Writer | None
         self._held: list[tuple[Segment, int, bytes]]
         """What was read of two segments and may hold more records: offset and bytes. The consumer's alone."""
+        self._theirs_next: bool
+        """Whether it is the turn of what the dead left."""
         self._begin(0)
         if sys.gettrace() is not None or not getattr(sys, "_is_gil_enabled", _yes)():
             self.append = self._append_locked  # type: ignore[method-assign]
@@ -300,6 +302,10 @@ class Journal:
         if writer is not None:
             writer.release(segment, remove=False)
             self._close_writer(writer, if_empty=True)
+
+    def pass_turn(self) -> None:
+        """What is at the head does not leave at the moment: let what the dead left, or our own, come before it."""
+        self._theirs_next = not self._theirs_next
 
     def refused_for_good(self) -> int:
         """How many records have been set aside, or could not even be that."""

@@ -13,17 +13,20 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from delivery_fakes import an_event, assert_closed
+from delivery_fakes import Recording, an_event, assert_closed
 
 import honeytrace
 from honeytrace import _journal
+from honeytrace._delivery import Delivery
+from honeytrace._event import Event
 from honeytrace._folders import DestinationFolder, WriterState, all_destinations
 from honeytrace._journal import Journal
 from honeytrace._segment import HEADER, frame
+from honeytrace.exceptions import ExportError
 
 ROOMY = 1 << 30
 RECORD = len(frame("event", b"0" * 36, b"x" * 1000, 1))
@@ -265,6 +268,24 @@ def test_what_the_dead_left_takes_turns_with_our_own(journals: Path) -> None:
             assert journal.take(ROOMY, 2) == journal.take(ROOMY, 2)  # a batch that has not arrived comes again
             journal.acknowledge(journal.take(ROOMY, 2))
         assert [place for place, what in enumerate(order) if what == b"lef"] == [1, 3, 5]
+        journal.close()
+
+
+def test_what_does_not_leave_lets_what_the_dead_left_go_first(journals: Path) -> None:
+    """A rating may be given for an answer of a process that was killed before it delivered it."""
+    with left_by_a_killed_process(journals, "put(a_journal(), b'answer')"):
+        journal = a_journal(journals)
+
+        def needs_the_answer(batch: Sequence[Event]) -> None:
+            if batch[0].body == b"rating" and not exporter.events:
+                raise ExportError("nothing to update yet (HTTP 404)")
+
+        exporter = Recording(needs_the_answer)
+        delivery = Delivery(journal, exporter, batch_bytes=ROOMY, batch_count=10)
+        put(journal, b"rating")
+        for _ in range(3):
+            delivery.attempt(time.monotonic() + 5, wait=True)
+        assert [event.body for event in exporter.events] == [b"answer", b"rating"]
         journal.close()
 
 
