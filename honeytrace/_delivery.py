@@ -138,7 +138,8 @@ class Delivery:
             self._note_failure(error, batch)
             if not (isinstance(error, ExportError) and (error.permanent or error.partly)):
                 # It may need what a dead process left: an update comes after its event.
-                self._journal.adopt(deadline)
+                if monotonic() < deadline:
+                    self._journal.adopt(deadline)
                 self._journal.pass_turn()
             # Delivery outlives whatever an exporter raises; but here it may be the user's Ctrl-C.
             if not isinstance(error, Exception) and current_thread() is main_thread():
