@@ -19,6 +19,9 @@ const ROLES = {
   function: "tool",
 };
 
+const SHOWN = new Set(["role", "content", "tool_calls", "name"]);
+const SHOWN_TEXTS = new Set(["reasoning", "tool_call_id"]);
+
 /** Whether an event can be read so. */
 export function isConversation(event) {
   return (
@@ -72,13 +75,23 @@ function turn(message, path, context, isAnswer = false) {
       isolated(role),
       message.name && el("span", { class: "muted" }, isolated(String(message.name))),
       isAnswer && el("span", { class: "muted", text: "answer" }),
+      typeof message.tool_call_id === "string" && el("code", { class: "muted", text: message.tool_call_id.slice(0, 40) }),
     ),
   );
+  if (typeof message.reasoning === "string" && message.reasoning)
+    node.append(
+      el(
+        "details",
+        { class: "reasoning", open: true },
+        el("summary", {}, icon("fold"), "Reasoning"),
+        said(message.reasoning, [...path, "reasoning"], context),
+      ),
+    );
   node.append(...parts(message.content, [...path, "content"], { ...context, plain: context.plain || ROLES[role] === "tool" }));
   const calls = Array.isArray(message.tool_calls) ? message.tool_calls : [];
   calls.forEach((call, index) => node.append(toolCall(call, [...path, "tool_calls", index], context)));
   const rest = Object.entries(message).filter(
-    ([name, value]) => !["role", "content", "tool_calls", "name"].includes(name) && value !== null,
+    ([name, value]) => value !== null && !SHOWN.has(name) && !(typeof value === "string" && SHOWN_TEXTS.has(name)),
   );
   if (rest.length)
     node.append(el("div", { class: "beside" }, jsonView(Object.fromEntries(rest), { ...context, path, open: 1 })));

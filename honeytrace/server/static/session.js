@@ -75,7 +75,9 @@ export function sessionView(place, address) {
       page.replaceChildren(
         problem(
           error.status === 404 ? "No such session" : "The session could not be read",
-          error,
+          error.status === 404
+            ? new Error("Nothing has been recorded under this id here. It may be in another store, or pruned.")
+            : error,
           error.status === 404
             ? null
             : () => {

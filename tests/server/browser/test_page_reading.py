@@ -85,6 +85,24 @@ def test_texts_can_be_seen_as_they_were_sent_for_event_after_event(page: Any, se
     assert page.locator(".turn.answer strong").inner_text() == "two"
 
 
+def test_what_a_model_thought_stands_before_what_it_said(page: Any, server: ServerClient) -> None:
+    made = written("Sunny.")
+    made[1]["outputs"]["reasoning"] = "They mean *Paris*."
+    made[1]["inputs"]["chat_history"][1]["tool_call_id"] = "call_7"
+    server.add(made)
+    show(page, server, made[1])
+    answer = page.locator(".turn.answer")
+    assert [line for line in answer.inner_text().splitlines() if line][-3:] == [
+        "Reasoning",
+        "They mean Paris.",
+        "Sunny.",
+    ]
+    answer.locator("summary").click()
+    until(page, "!document.querySelector('.reasoning').open")
+    assert page.locator(".turn.role-tool .who").inner_text().split() == ["tool", "call_7"]
+    assert page.locator(".turn .json-key").count() == 0
+
+
 def test_a_long_answer_is_prose_and_the_rest_comes_when_asked_for(page: Any, server: ServerClient) -> None:
     made = written("**Begin.** " + "word " * 4000 + "**End.**")
     server.add(made)
