@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -79,11 +80,13 @@ def routes(backend: Backend) -> list[BaseRoute]:
     async def info(request: Request) -> Response:
         return answer({"version": _version(), "store": str(backend.store), "key_needed": backend.key_needed})
 
+    version_of_page = _digest_of_page()
+    document = _document(version_of_page)
+
     async def page(request: Request) -> Response:
-        document = _STATIC / "index.html"
-        if not document.is_file():
+        if not document:
             raise HTTPException(404, "this installation has no page")
-        return FileResponse(document, media_type="text/html", headers={"cache-control": "no-cache"})
+        return Response(document, media_type="text/html", headers={"cache-control": "no-cache"})
 
     made = [
         ("/ui/api/sessions", sessions),
@@ -99,8 +102,30 @@ def routes(backend: Backend) -> list[BaseRoute]:
     ]
     return [
         *(Route(path, endpoint, methods=["GET"]) for path, endpoint in made),
+        Mount(f"/static/{version_of_page}", _KeptFiles(directory=_STATIC, check_dir=False)),
         Mount("/static", StaticFiles(directory=_STATIC, check_dir=False)),
     ]
+
+
+class _KeptFiles(StaticFiles):
+    """Files under a name that changes with what is in them: browsers need not ask for them again."""
+
+    def file_response(self, *arguments: Any, **more: Any) -> Response:
+        response = super().file_response(*arguments, **more)
+        response.headers["cache-control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+def _digest_of_page() -> str:
+    digest = sha256()
+    for file in sorted(_STATIC.glob("*")):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _document(version_of_page: str) -> str:
+    file = _STATIC / "index.html"
+    return file.read_text("utf-8").replace("/static/", f"/static/{version_of_page}/") if file.is_file() else ""
 
 
 def _id(request: Request) -> str:

@@ -17,6 +17,9 @@ from honeytrace.server.summaries import COLUMNS, summary
 
 __all__ = ["changed", "download", "event", "facets", "session", "value"]
 
+_RARE = frozenset({"error", "model", "tokens", "cost", "first_token_ms", "feedback"})
+"""What an outline leaves out when there is none."""
+
 
 def session(index: Index, session_id: str, after_seq: int | None = None) -> dict[str, Any] | None:
     """A session with the outlines of its events, or of those written after `after_seq`; None if there is none."""
@@ -138,7 +141,7 @@ def _outline(event_id: str, event: dict[str, Any]) -> dict[str, Any]:
     error, feedback = event.get("error"), event.get("feedback")
     metadata = event.get("metadata")
     first = metadata.get("time_to_first_token_ms") if isinstance(metadata, dict) else None
-    return {
+    outline = {
         "event_id": event_id,
         "parent_id": event.get("parent_id"),
         "event_type": event.get("event_type"),
@@ -155,3 +158,5 @@ def _outline(event_id: str, event: dict[str, Any]) -> dict[str, Any]:
         "inputs_preview": preview(event.get("inputs")),
         "outputs_preview": preview(event.get("outputs")),
     }
+    # Ten thousand of them are megabytes: what most events do not have is left out.
+    return {name: value for name, value in outline.items() if value is not None or name not in _RARE}

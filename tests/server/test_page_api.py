@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -264,3 +265,18 @@ def test_a_list_shows_what_a_session_was_asked_and_what_it_answered(server: Serv
     assert summary_of(mute) == ("How late is it?", "clock()")
     server.put(f"/v1/events/{mute}", {"outputs": {"result": "late"}})
     assert summary_of(mute) == ("How late is it?", "late")
+
+
+def test_the_files_of_the_page_are_kept_by_browsers_until_they_change(server: ServeProcess) -> None:
+    document = server.get("/")
+    assert document.headers["cache-control"] == "no-cache"
+    names = set(re.findall(r'"(/static/[^"]+)"', document.text))
+    assert len(names) > 20
+    for name in names:
+        assert re.match(r"/static/[0-9a-f]{16}/\w+\.\w+$", name)
+        kept = server.get(name)
+        assert kept.status_code == 200
+        assert "immutable" in kept.headers["cache-control"]
+        plain = server.get(re.sub("/[0-9a-f]{16}", "", name))
+        assert plain.content == kept.content
+        assert plain.headers["cache-control"] == "no-store"

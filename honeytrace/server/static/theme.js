@@ -1,4 +1,4 @@
-// Light or dark, chosen before the first paint: this is the one classic script, so that nothing flashes.
+// Light or dark, chosen before the first paint: a plain script, so that nothing flashes.
 // "auto" follows the system; a choice is kept in localStorage.
 (() => {
   const kept = () => {

@@ -156,6 +156,22 @@ def test_the_errors_of_one_user_can_be_asked_for(page: Any, start_server: Callab
     until(page, "[...document.querySelectorAll('.c-name a')].map(a => a.textContent).join() === 'works'")
 
 
+def test_what_the_address_shows_is_asked_for_once_and_at_once(page: Any, server: ServerClient) -> None:
+    trace = agent_trace()
+    server.add(trace.values())
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(server.address)))
+    for path, question in (
+        (f"/s/{trace['root']['session_id']}", f"/ui/api/sessions/{trace['root']['session_id']}"),
+        ("/", "/ui/api/sessions?limit=100"),
+    ):
+        asked.clear()
+        page.goto(server.address + path)
+        page.wait_for_selector("[data-ready] [role=row], [data-ready] [role=treeitem]")
+        assert asked.count(question) == 1
+        assert asked.index(question) < next(i for i, url in enumerate(asked) if url.endswith("/live"))
+
+
 def test_comparing_begins_where_the_two_first_differ(page: Any, server: ServerClient) -> None:
     one, other = agent_trace(), agent_trace()
     other["write"]["outputs"] = {"role": "assistant", "content": "Ask a physicist."}
