@@ -20,15 +20,15 @@ export function duration(ms) {
 /** A whole number with separators: 12,345. */
 export const count = (n) => (missing(n) ? NONE : grouped.format(n));
 
-/** A count that fits a narrow column or an axis: 950, 1.2k, 34M. */
-export function short(n) {
+/** A count that fits a narrow column or an axis: 950, 1.2k, 34M; `even` ones stand below each other: 4.0k. */
+export function short(n, { even = false } = {}) {
   if (missing(n)) return NONE;
   for (const [size, unit] of [
     [1e9, "G"],
     [1e6, "M"],
     [1e3, "k"],
   ]) {
-    if (Math.abs(n) >= size * 0.9995) return `${trim(n / size)}${unit}`;
+    if (Math.abs(n) >= size * 0.9995) return `${even ? digits(n / size) : trim(n / size)}${unit}`;
   }
   return Number.isInteger(n) ? String(n) : trim(n);
 }
@@ -103,4 +103,5 @@ export function parseDuration(text) {
 export const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 
 const pad = (n) => String(n).padStart(2, "0");
-const trim = (n) => n.toFixed(Math.abs(n) < 9.95 ? 1 : 0).replace(/\.0$/, "");
+const digits = (n) => n.toFixed(Math.abs(n) < 9.95 ? 1 : 0);
+const trim = (n) => digits(n).replace(/\.0$/, "");

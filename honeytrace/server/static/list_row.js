@@ -34,7 +34,7 @@ export function drawRow(row, { index, active, picked, onPick }) {
       row.errors ? count(row.errors) : "–",
       row.errors === 1 ? "error" : "errors",
     ),
-    cell(`c-num c-tokens ${row.tokens ? "" : "none"}`, row.tokens ? short(row.tokens) : "–", "tokens"),
+    cell(`c-num c-tokens ${row.tokens ? "" : "none"}`, row.tokens ? short(row.tokens, { even: true }) : "–", "tokens"),
     cell(`c-num c-cost ${row.cost ? "" : "none"}`, row.cost ? cost(row.cost) : "–"),
     cell("c-source", row.source ? isolated(row.source, { title: row.source }) : "–"),
     cell("c-user", row.user_id ? isolated(row.user_id, { title: row.user_id }) : "–"),
