@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from honeytrace._snapshot._binary import blob
 from honeytrace._snapshot._shorten import HASHED, Plain
 
-__all__ = ["REDACTED", "Walk", "held_by", "integer", "is_pair", "known_of", "name_of", "type_name"]
+__all__ = ["REDACTED", "Walk", "held_by", "integer", "is_pair", "known_of", "name_of", "name_of_pair", "type_name"]
 
 REDACTED = "[redacted]"
 
@@ -288,6 +288,32 @@ def _mapped_row(walk: Walk, value: Any, base: type, depth: int) -> Plain:
     return walk.record(walk.foreign(lambda: dict(getattr(value, "_mapping", value))), depth)
 
 
+_MERGED = 10_000
+"""Beyond so many entries the maps of a ChainMap are shown one by one: merging them would take milliseconds."""
+
+
+def _chain_map(walk: Walk, value: Any, base: type, depth: int) -> Plain:
+    maps = held_by(value).get("maps")
+    if type(maps) is not list or not all(type(one) is dict for one in maps) or sum(map(len, maps)) > _MERGED:
+        return walk.copy(maps, depth + 1)
+    merged: dict[Any, Any] = {}
+    for one in reversed(maps):
+        merged.update(one)
+    return walk.copy(merged, depth + 1)
+
+
+def _logger(walk: Walk, value: object, base: type, depth: int) -> Plain:
+    name = held_by(value).get("name")
+    return f"<{type_name(value)} {name}>" if type(name) is str else f"<{type_name(value)}>"
+
+
+def _numbers(walk: Walk, value: Any, base: Any, depth: int) -> Plain:
+    size = base.__len__(value)
+    some = base.tolist(base.__getitem__(value, slice(0, 16 if size > 64 else size)))
+    look = {"type": type_name(value), "typecode": base.typecode.__get__(value), "size": size}
+    return walk.record(look | {"head" if size > 64 else "values": some}, depth)
+
+
 def _dataclass(walk: Walk, value: object, base: type, depth: int) -> Plain:
     fields = class_attribute(type(value), "__dataclass_fields__")
     return _fields_of(walk, value, {name: field.repr for name, field in fields.items()}, depth)
@@ -322,17 +348,23 @@ def _fields_of(walk: Walk, value: object, shown: dict[str, Any], depth: int) -> 
 
 
 def _numpy_scalar(walk: Walk, value: Any, base: Any, depth: int) -> Plain:
-    return walk.copy(walk.foreign(lambda: base.item(value)), depth + 1)
+    def look() -> object:
+        names = value.dtype.names
+        return dict(zip(names, base.item(value), strict=True)) if names else base.item(value)
+
+    return walk.copy(walk.foreign(look), depth + 1)
 
 
 def _array(walk: Walk, value: Any, base: Any, depth: int) -> Plain:
     def look() -> dict[str, object]:
-        values = value.flat[:16] if value.size > 64 else value
+        values = base.tolist(value.flat[:16] if value.size > 64 else value)
+        if value.dtype.names and type(values) is list and all(type(row) is tuple for row in values):
+            values = [dict(zip(value.dtype.names, row, strict=True)) for row in values]
         return {
             "type": type_name(value),
             "shape": list(value.shape),
             "dtype": str(value.dtype),
-            "head" if value.size > 64 else "values": base.tolist(values),
+            "head" if value.size > 64 else "values": values,
         }
 
     return walk.record(walk.foreign(look), depth)
@@ -433,6 +465,9 @@ _KINDS = _table(
         ("builtins.odict_keys builtins.odict_values builtins.odict_items collections.deque", _unsliced),
         ("builtins.dict collections.OrderedDict", _mapping),
         ("builtins.mappingproxy", _proxied_mapping),
+        ("collections.ChainMap", _chain_map),
+        ("array.array", _numbers),
+        ("logging.Logger logging.Handler", _logger),
         ("collections.UserDict collections.UserList collections.UserString", _data),
         ("builtins.bytes builtins.bytearray", _blob),
         ("builtins.memoryview", _memoryview),
@@ -463,6 +498,14 @@ _KINDS = _table(
         ("pandas.Index", _index),
     ]
 )
+
+
+def name_of_pair(members: Any) -> str | None:
+    """The name in a pair of a name and its text, of text or of bytes, as headers come in lists; None if it is none."""
+    name, value = members
+    if type(name) is bytes and type(value) is bytes and len(name) <= 64:
+        name, value = name.decode("latin-1"), ""
+    return name if is_pair((name, value)) else None
 
 
 def is_pair(members: Any) -> bool:

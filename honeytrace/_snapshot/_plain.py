@@ -23,7 +23,7 @@ from typing import Any
 
 from honeytrace._diagnostics import is_interruption
 from honeytrace._snapshot._binary import DATA_URI, data_uri
-from honeytrace._snapshot._kinds import REDACTED, integer, is_pair, known_of, name_of, type_name
+from honeytrace._snapshot._kinds import REDACTED, integer, known_of, name_of, name_of_pair, type_name
 from honeytrace._snapshot._shorten import LeftOut, Plain, encode, ends, left_out, readable, shorten
 from honeytrace.exceptions import ConfigError
 
@@ -294,8 +294,10 @@ class Walk:
         return data
 
     def _items(self, items: list[object], depth: int, *, head: int, missing: int) -> list[Plain]:
-        if len(items) == 2 and is_pair(items) and self.is_secret(items[0]):  # type: ignore[arg-type]
-            items = [items[0], REDACTED]
+        if len(items) == 2:
+            name = name_of_pair(items)
+            if name is not None and self.is_secret(name):
+                items = [items[0], REDACTED]
         floor, siblings = self._floor, len(items)
         self._left -= siblings
         copies: list[Plain] = []

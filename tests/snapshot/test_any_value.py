@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import collections
 import dataclasses
@@ -12,6 +13,7 @@ import fractions
 import functools
 import hashlib
 import json
+import logging
 import pathlib
 import re
 import signal
@@ -133,6 +135,11 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
         (collections.defaultdict(list, a=[1]), {"a": [1]}),
         (collections.UserDict(a=1), {"a": 1}),
         (types.MappingProxyType({"a": 1}), {"a": 1}),
+        (collections.ChainMap({"a": 1}, {"a": 2, "password": "hunter2"}), {"a": 1, "password": "[redacted]"}),
+        (array.array("d", [1, 2]), {"type": "array", "typecode": "d", "size": 2, "values": [1.0, 2.0]}),
+        (array.array("B", bytes(100)), {"type": "array", "typecode": "B", "size": 100, "head": [0] * 16}),
+        (logging.getLogger("a.b"), "<Logger a.b>"),
+        (logging.NullHandler(), "<NullHandler>"),
         ({"a": 1}.keys(), ["a"]),
         ({"a": 1}.items(), [["a", 1]]),
         (Text("plain"), "plain"),
@@ -181,6 +188,19 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
         (numpy.int64(3), 3),
         (numpy.bool_(True), True),
         (numpy.arange(3), {"type": "ndarray", "shape": [3], "dtype": "int64", "values": [0, 1, 2]}),
+        (
+            numpy.array([(1, "hunter2")], dtype=[("id", "i8"), ("password", "U9")]),
+            {
+                "type": "ndarray",
+                "shape": [1],
+                "dtype": "[('id', '<i8'), ('password', '<U9')]",
+                "values": [{"id": 1, "password": "[redacted]"}],
+            },
+        ),
+        (
+            numpy.array([(1, "hunter2")], dtype=[("id", "i8"), ("password", "U9")])[0],
+            {"id": 1, "password": "[redacted]"},
+        ),
         (
             numpy.zeros((100, 100)),
             {"type": "ndarray", "shape": [100, 100], "dtype": "float64", "head": [0.0] * 16},

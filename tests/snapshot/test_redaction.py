@@ -255,6 +255,14 @@ def test_a_secret_in_a_list_of_pairs_is_replaced(pair):
         assert b"text/html" in data
 
 
+@pytest.mark.parametrize("pair", [tuple, list])
+def test_a_secret_in_a_list_of_pairs_of_bytes_is_replaced_as_well(pair):
+    scope = {"type": "http", "headers": [pair((b"accept", b"*/*")), pair((b"authorization", b"Bearer hunter2"))]}
+    (_, (name, value)) = json.loads(Snapshotter(SecretNames())(scope))["headers"]
+    assert name["bytes"] == len(b"authorization")
+    assert value == REDACTED
+
+
 def test_pairs_of_words_that_are_no_names_are_kept():
     pairs = [("what is a token", "a piece of text"), ("token", 0.25), ("cat", "a secret animal")]
     assert json.loads(Snapshotter(SecretNames())(pairs)) == [list(pair) for pair in pairs]
