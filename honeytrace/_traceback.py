@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from honeytrace._context import NOTHING_KEPT, leave, variables
 from honeytrace._diagnostics import is_interruption
-from honeytrace._snapshot._kinds import type_name
+from honeytrace._snapshot._types import type_name
 
 __all__ = ["describe_error", "format_traceback"]
 

@@ -12,54 +12,25 @@ one that has none, by its repr. Iterators, lazy sequences and the like are named
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
+from honeytrace._snapshot import _libraries
 from honeytrace._snapshot._binary import blob
 from honeytrace._snapshot._shorten import HASHED, Plain
+from honeytrace._snapshot._types import (
+    REDACTED,
+    Kind,
+    Walk,
+    class_attribute,
+    dict_of,
+    module_of,
+    mro_of,
+    name_of,
+    type_name,
+)
 
-__all__ = ["REDACTED", "Walk", "held_by", "integer", "is_pair", "known_of", "name_of", "name_of_pair", "type_name"]
-
-REDACTED = "[redacted]"
-
-
-class Walk(Protocol):
-    """What a kind may use while a value is copied; `_plain` has the one there is."""
-
-    def copy(self, value: object, depth: int) -> Plain: ...
-    def sequence(self, value: Any, base: type, depth: int) -> Plain: ...
-    def unsliced(self, value: Any, base: type, depth: int) -> list[Plain]: ...
-    def mapping(self, value: Any, base: type, depth: int) -> Plain: ...
-    def record(self, values: dict[str, object], depth: int) -> dict[str, Plain]: ...
-    def string(self, text: str) -> Plain: ...
-    def foreign(self, code: Callable[[], Any]) -> Any: ...
-    def described(self, code: Callable[[], Any]) -> Plain: ...
-    def key(self, name: object) -> str: ...
-    def is_secret(self, name: str) -> bool: ...
-    def is_late(self) -> bool: ...
-
-
-Kind: TypeAlias = Callable[[Walk, Any, type, int], Plain]
-"""(walk, value, the base that is in the table, depth) -> plain."""
-
-_mro_of: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
-_dict_of: Callable[[type], dict[str, Any]] = type.__dict__["__dict__"].__get__
-name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
-_module_of: Callable[[type], Any] = type.__dict__["__module__"].__get__
-
-
-def type_name(value: object) -> str:
-    """The name of the value's type, past every attempt to hide it."""
-    return name_of(type(value))[:100]
-
-
-def class_attribute(kind: type, name: str) -> Any:
-    """What the class or its bases define under a name, as it stands there; None when there is nothing."""
-    for base in _mro_of(kind):
-        found = _dict_of(base).get(name)
-        if found is not None:
-            return found
-    return None
+__all__ = ["REDACTED", "held_by", "integer", "is_pair", "known_of", "name_of_pair", "type_name"]
 
 
 class Known(NamedTuple):
@@ -113,23 +84,27 @@ def _study(kind: type) -> Known:
 
 
 def _find(kind: type) -> tuple[Kind, type]:
-    for base in _mro_of(kind):
-        module = _module_of(base)
+    for base in mro_of(kind):
+        module = module_of(base)
         if type(module) is str:
             root = module.partition(".")[0]
-            found = _KINDS.get(f"{root}.{name_of(base)}") or _TENSORS.get(root)
+            found = _KINDS.get(f"{root}.{name_of(base)}") or (_TENSORS.get(root) if _has_shape(base) else None)
             if found is not None:
                 return found, base
-        held = _dict_of(base)
+        held = dict_of(base)
         for mark, kind_of_record in _RECORDS.items():
             if mark in held:
                 return kind_of_record, base
     return _object, object
 
 
+def _has_shape(base: type) -> bool:
+    return class_attribute(base, "shape") is not None and class_attribute(base, "dtype") is not None
+
+
 def _members(kind: type) -> Iterable[tuple[str, types.MemberDescriptorType]]:
-    for base in _mro_of(kind):
-        members = _dict_of(base)
+    for base in mro_of(kind):
+        members = dict_of(base)
         if "__slots__" in members:
             for name, member in list(members.items()):
                 if type(member) is types.MemberDescriptorType and name != "__dict__":
@@ -242,7 +217,7 @@ def _error(walk: Walk, value: Any, base: type, depth: int) -> Plain:
 
 
 def _class(walk: Walk, value: type, base: type, depth: int) -> Plain:
-    module = _module_of(value)
+    module = module_of(value)
     return f"<class {name_of(value)}>" if module == "builtins" else f"<class {module}.{name_of(value)}>"
 
 
@@ -277,15 +252,6 @@ def _data(walk: Walk, value: Any, base: type, depth: int) -> Plain:
 
 def _proxied_mapping(walk: Walk, value: Any, base: type, depth: int) -> Plain:
     return walk.copy(walk.foreign(value.copy), depth + 1)
-
-
-def _row(walk: Walk, value: Any, base: type, depth: int) -> Plain:
-    """A row that a database gave: its cells are there already."""
-    return walk.record(walk.foreign(lambda: dict(zip(value.keys(), tuple(value), strict=True))), depth)
-
-
-def _mapped_row(walk: Walk, value: Any, base: type, depth: int) -> Plain:
-    return walk.record(walk.foreign(lambda: dict(getattr(value, "_mapping", value))), depth)
 
 
 _MERGED = 10_000
@@ -347,73 +313,6 @@ def _fields_of(walk: Walk, value: object, shown: dict[str, Any], depth: int) -> 
     return walk.record({name: held[name] for name, show in shown.items() if show and name in held}, depth)
 
 
-def _numpy_scalar(walk: Walk, value: Any, base: Any, depth: int) -> Plain:
-    def look() -> object:
-        names = value.dtype.names
-        return dict(zip(names, base.item(value), strict=True)) if names else base.item(value)
-
-    return walk.copy(walk.foreign(look), depth + 1)
-
-
-def _array(walk: Walk, value: Any, base: Any, depth: int) -> Plain:
-    def look() -> dict[str, object]:
-        values = base.tolist(value.flat[:16] if value.size > 64 else value)
-        if value.dtype.names and type(values) is list and all(type(row) is tuple for row in values):
-            values = [dict(zip(value.dtype.names, row, strict=True)) for row in values]
-        return {
-            "type": type_name(value),
-            "shape": list(value.shape),
-            "dtype": str(value.dtype),
-            "head" if value.size > 64 else "values": values,
-        }
-
-    return walk.record(walk.foreign(look), depth)
-
-
-def _tensor(walk: Walk, value: Any, base: type, depth: int) -> Plain:
-    if class_attribute(base, "shape") is None or class_attribute(base, "dtype") is None:
-        return _object(walk, value, base, depth)
-    look: dict[str, object] = {"type": type_name(value), "shape": None, "dtype": None}
-    look["shape"] = walk.foreign(lambda: [int(size) for size in value.shape])
-    look["dtype"] = walk.foreign(lambda: str(value.dtype))
-    return walk.record(look, depth)
-
-
-def _frame(walk: Walk, value: Any, base: Any, depth: int) -> Plain:
-    def look() -> dict[str, object]:
-        columns = [walk.key(column) for column in value.columns[:50]]
-        secret = [walk.is_secret(column) for column in columns]
-        head = [
-            [REDACTED if hide else cell for hide, cell in zip(secret, row, strict=True)]
-            for row in value.iloc[:5, :50].itertuples(index=False, name=None)
-        ]
-        return {"type": type_name(value), "shape": list(value.shape), "columns": columns, "head": head}
-
-    return walk.record(walk.foreign(look), depth)
-
-
-def _series(walk: Walk, value: Any, base: Any, depth: int) -> Plain:
-    def look() -> dict[str, object]:
-        head = value.iloc[:10].to_dict()
-        named = value.name if isinstance(value.name, str) else "head"
-        look = {
-            "type": type_name(value),
-            "shape": list(value.shape),
-            "dtype": str(value.dtype),
-            "name": value.name,
-        }
-        return look | ({"head": head} if named == "head" else {"head": {named: head}})
-
-    return walk.record(walk.foreign(look), depth)
-
-
-def _index(walk: Walk, value: Any, base: Any, depth: int) -> Plain:
-    return walk.record(
-        walk.foreign(lambda: {"type": type_name(value), "shape": list(value.shape), "head": list(value[:10])}),
-        depth,
-    )
-
-
 _UNTOUCHED = ("__iter__", "__next__", "__aiter__", "__anext__", "__await__")
 _DISGUISED = ("__getattr__", "__getattribute__", "__class__")
 _MAPPED = ("__mapper__", "_meta")
@@ -450,7 +349,7 @@ _RECORDS: dict[str, Kind] = {
 }
 """A mark in a class, and what it says about its instances."""
 
-_TENSORS = dict.fromkeys(("torch", "tensorflow", "jax", "jaxlib", "cupy"), _tensor)
+_TENSORS = dict.fromkeys(("torch", "tensorflow", "jax", "jaxlib", "cupy"), _libraries.tensor)
 
 _KINDS = _table(
     [
@@ -489,13 +388,13 @@ _KINDS = _table(
         ("pydantic.SecretStr pydantic.SecretBytes pydantic._SecretBase pydantic._SecretField", _hidden),
         ("pydantic.BaseModel", _pydantic),
         ("pandas.NAType", _null),
-        ("sqlite3.Row", _row),
-        ("sqlalchemy.Row sqlalchemy.RowMapping", _mapped_row),
-        ("numpy.generic", _numpy_scalar),
-        ("numpy.ndarray", _array),
-        ("pandas.DataFrame", _frame),
-        ("pandas.Series", _series),
-        ("pandas.Index", _index),
+        ("sqlite3.Row", _libraries.row),
+        ("sqlalchemy.Row sqlalchemy.RowMapping", _libraries.mapped_row),
+        ("numpy.generic", _libraries.numpy_scalar),
+        ("numpy.ndarray", _libraries.array),
+        ("pandas.DataFrame", _libraries.frame),
+        ("pandas.Series", _libraries.series),
+        ("pandas.Index", _libraries.index),
     ]
 )
 

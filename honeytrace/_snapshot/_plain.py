@@ -23,8 +23,9 @@ from typing import Any
 
 from honeytrace._diagnostics import is_interruption
 from honeytrace._snapshot._binary import DATA_URI, data_uri
-from honeytrace._snapshot._kinds import REDACTED, integer, known_of, name_of, name_of_pair, type_name
+from honeytrace._snapshot._kinds import integer, known_of, name_of_pair
 from honeytrace._snapshot._shorten import LeftOut, Plain, encode, ends, left_out, readable, shorten
+from honeytrace._snapshot._types import REDACTED, name_of, type_name
 from honeytrace.exceptions import ConfigError
 
 __all__ = ["Limits", "Walk"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from honeytrace._snapshot._kinds import REDACTED
+from honeytrace._snapshot._types import REDACTED
 
 __all__ = ["scrub"]
 
