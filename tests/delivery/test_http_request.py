@@ -391,14 +391,14 @@ import os, threading, time
 from honeytrace.exporters._http import Http, NoAnswer
 def post():
     http = Http(client=None, transport=None, verify=False)
-    try: http.send("POST", "http://127.0.0.1:1", {}, b"", deadline=time.monotonic() + 20)
+    try: http.send("POST", "http://127.0.0.1:1", {}, b"", deadline=time.monotonic() + 70)
     except NoAnswer as error: return str(error)
 first = threading.Thread(target=post)
 first.start()
 children = []
-while first.is_alive() and len(children) < 30:
+while first.is_alive() and len(children) < 12:
     if (child := os.fork()) == 0:
-        import signal; signal.alarm(20)
+        import signal; signal.alarm(80)
         os._exit(0 if "refused" in (post() or "") else 1)
     children.append(child)
 first.join()
