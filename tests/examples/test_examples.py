@@ -47,6 +47,16 @@ SHOWN = {
     "streaming_endpoint": ["GET /explain", "respond", "generate", "first after", "outcome: closed"],
     "threads": ["in_a_pool", "in_a_thread", "beside_the_event_loop", "digest"],
     "agent_openai": ["answer", "find", "read", "chat.completions.stream", "rules-1", "tokens", "first after"],
+    "agent_langgraph": [
+        "librarian",
+        "think",
+        "tools",
+        "find",
+        "read",
+        "ChatOpenAI",
+        "chat.completions.create",
+        "rules-1",
+    ],
     "agent_anthropic": ["answer", "find", "read", "messages.stream", "rules-1", "tokens", "first after"],
 }
 """What the tree of each example has to show."""
@@ -56,7 +66,10 @@ BESIDE = {"folder_tools", "offline_model"}
 
 NEEDS = {"agent_openai": "openai", "agent_anthropic": "anthropic"}
 
-for name, package in NEEDS.items():
+NEED_MORE = {"agent_langgraph": "langchain_openai"}
+"""Examples on frameworks, and the package that says whether they can run."""
+
+for name, package in (NEEDS | NEED_MORE).items():
     if find_spec(package) is None:
         SHOWN.pop(name)
 
@@ -162,7 +175,7 @@ def ask(tmp_path):
 
 
 def test_every_example_is_tested():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*SHOWN, *NEEDS, *BESIDE}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*SHOWN, *NEEDS, *NEED_MORE, *BESIDE}
 
 
 @pytest.mark.parametrize("name", SHOWN)

@@ -46,6 +46,8 @@ class Cell(NamedTuple):
         return [f"{self.library}=={self.version}" if self.version else self.library, *self.beside]
 
 
+LANGCHAIN = ("test_lang*.py", "test_nesting.py")
+
 OLD_HTTPX = ("httpx<0.28",)
 """Clients of before the end of 2024 give httpx an argument that it has no more."""
 
@@ -64,6 +66,11 @@ TABLE = (
     Cell("groq", "0.37.1", tests=STAINLESS),
     Cell("groq", tests=STAINLESS),
     Cell("instructor"),
+    Cell("langgraph", "0.6.11", ("langchain-core<0.4", "langchain-openai<0.4"), LANGCHAIN),
+    Cell("langgraph", CURRENT, ("langchain-openai",), LANGCHAIN),
+    Cell("openai-agents", tests=("test_agents.py",)),
+    Cell("litellm", CURRENT, ("openai",), ("test_litellm.py",)),
+    Cell("pydantic-ai-slim[openai]", tests=("test_pydantic_ai.py",)),
 )
 
 
