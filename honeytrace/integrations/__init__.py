@@ -45,6 +45,7 @@ _FRAMEWORKS = {
     "agents": "honeytrace.integrations.agents",
     "litellm": "honeytrace.integrations.litellm",
     "pydantic_ai": "honeytrace.integrations.pydantic_ai",
+    "llama_index_instrumentation": "honeytrace.integrations.llama_index",
 }
 """The same for frameworks on top of them, which have no clients to wrap."""
 
@@ -61,6 +62,8 @@ _ALIASES = {
     "langgraph": "langchain_core",
     "openai-agents": "agents",
     "openai_agents": "agents",
+    "llama-index": "llama_index_instrumentation",
+    "llama_index": "llama_index_instrumentation",
 }
 """Other names that people have for them: on the package index, or of what is served."""
 

@@ -77,13 +77,13 @@ class Step(Layer):
         "_before",
         "_call",
         "_has_answered",
-        "_is_aside",
         "_recorder",
         "config",
         "current",
         "first",
         "framework",
         "handled",
+        "is_aside",
         "key",
         "outer",
         "place",
@@ -114,7 +114,7 @@ class Step(Layer):
         """What a framework's file wants to remember until the end."""
         self.handled: BaseException | None = None
         """An exception that was being handled when it started, and so is none of its own."""
-        self._has_answered = self._is_aside = False
+        self._has_answered = self.is_aside = False
         self.yields = yields
 
     @property
@@ -145,11 +145,11 @@ class Step(Layer):
         For a framework that has no end to report in the context where it started. Such a step is no event where a
         call has been recorded: that one is all there is to say.
         """
-        self._has_answered = self._is_aside = True
+        self._has_answered = self.is_aside = True
         self._recorder.set(before(self._call.token))
 
     def hears(self, inner: Layer) -> bool:
-        if self._is_aside and (self.heard or inner.model is None or inner.model != self.model):
+        if self.is_aside and (self.heard or inner.model is None or inner.model != self.model):
             return False
         return super().hears(inner)
 
@@ -184,7 +184,7 @@ class Step(Layer):
         with guard("finishing a step"):
             if self.framework.steps.get(self.key) is self:
                 del self.framework.steps[self.key]
-            if not self._is_aside:
+            if not self.is_aside:
                 leave_by_hand(self._call)
             leave(self, self._before)
             if inputs is not None:
@@ -204,7 +204,7 @@ class Step(Layer):
         call, recorder = self._call, self._recorder
         if call.id is None or call.id not in live:  # not kept, or a forked parent's
             return
-        if self.heard and self._is_aside:
+        if self.heard and self.is_aside:
             hand_down(recorder, self, counted)
             live.pop(call.id, None)
             return
