@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +26,16 @@ from honeytrace.testing import Traces
 
 # LiteLLM warns of itself in many places, and its workers outlive event loops; what honeytrace does is still an error.
 pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    """Collect the event loops that LiteLLM leaves behind while nobody minds their warnings."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 WAYS = ("completion", "acompletion", "stream", "astream", "router", "arouter")

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +24,7 @@ from langchain_openai import ChatOpenAI
 from model_server import ModelServer
 
 import honeytrace
+from honeytrace import cli
 from honeytrace.integrations._pricing import settle_prices
 
 USAGE = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
@@ -152,3 +159,42 @@ def test_a_price_is_asked_for_once(libraries: tuple[str, ...], server: ModelServ
     assert len(asked) == 1
     assert asked[0][1:] == ("plain", 18)
     assert [event.metadata.get("cost") for event in traces] == [0.5] + [None] * (len(libraries) - 1)
+
+
+def test_a_framework_that_never_says_how_its_steps_end_does_not_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from honeytrace.integrations import _frameworks, langchain
+
+    monkeypatch.setattr(_frameworks, "_OPEN", 3)
+    with recording("langchain") as traces:
+        steps = [
+            _frameworks.start_step(langchain.LIBRARY, number, f"step {number}", "chain", {}) for number in range(5)
+        ]
+        assert len(langchain.LIBRARY.steps) == 3
+        assert [(event.event_name, event.metadata) for event in traces] == [
+            ("step 0", {"outcome": "abandoned"}),
+            ("step 1", {"outcome": "abandoned"}),
+        ]
+        for step in reversed(steps):
+            assert step is not None
+            step.finish()
+    assert len(traces) == 5
+
+
+def test_what_is_open_when_the_process_ends_is_recorded_as_abandoned(server: ModelServer, tmp_path: Path) -> None:
+    program = f"""
+import honeytrace
+honeytrace.init(exporters=["local"])
+honeytrace.instrument("langchain")
+from langchain_openai import ChatOpenAI
+pieces = ChatOpenAI(model="plain", base_url="{server.url}", api_key="{KEY}").stream("hi")
+next(pieces)
+"""
+    environment = {**os.environ, "HONEYTRACE_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        cli.main(["show", "--json", "--store", str(tmp_path / "traces.db")])
+    assert "abandoned" in printed.getvalue()
