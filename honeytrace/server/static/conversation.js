@@ -75,7 +75,8 @@ function turn(message, path, context, isAnswer = false) {
       isolated(role),
       message.name && el("span", { class: "muted" }, isolated(String(message.name))),
       isAnswer && el("span", { class: "muted", text: "answer" }),
-      typeof message.tool_call_id === "string" && el("code", { class: "muted", text: message.tool_call_id.slice(0, 40) }),
+      typeof message.tool_call_id === "string" &&
+        el("code", { class: "muted", text: message.tool_call_id.slice(0, 40) }),
     ),
   );
   if (typeof message.reasoning === "string" && message.reasoning)
@@ -87,7 +88,9 @@ function turn(message, path, context, isAnswer = false) {
         said(message.reasoning, [...path, "reasoning"], context),
       ),
     );
-  node.append(...parts(message.content, [...path, "content"], { ...context, plain: context.plain || ROLES[role] === "tool" }));
+  node.append(
+    ...parts(message.content, [...path, "content"], { ...context, plain: context.plain || ROLES[role] === "tool" }),
+  );
   const calls = Array.isArray(message.tool_calls) ? message.tool_calls : [];
   calls.forEach((call, index) => node.append(toolCall(call, [...path, "tool_calls", index], context)));
   const rest = Object.entries(message).filter(

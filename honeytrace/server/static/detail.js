@@ -220,7 +220,10 @@ function head(event, place, root) {
       fact("First token", typeof first === "number" ? duration(first) : null),
       fact("Speed", speed),
       fact("Finish", typeof m.finish_reason === "string" && isolated(m.finish_reason)),
-      fact("Source", event.source && event.source !== "unknown" && event.source !== root?.event.source && isolated(event.source)),
+      fact(
+        "Source",
+        event.source && event.source !== "unknown" && event.source !== root?.event.source && isolated(event.source),
+      ),
     ),
   );
 }

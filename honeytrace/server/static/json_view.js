@@ -56,8 +56,7 @@ function member(key, value, path, context, depth, isArray) {
   const different = context.differs?.(path) ? "differs" : "";
   if (!isBranch(value)) return el("div", { class: `json-row ${different}` }, name, leaf(value, path, context));
   const length =
-    context.cuts.get(JSON.stringify(path))?.length ??
-    (Array.isArray(value) ? value.length : Object.keys(value).length);
+    context.cuts.get(JSON.stringify(path))?.length ?? (Array.isArray(value) ? value.length : Object.keys(value).length);
   if (!length && !context.cuts.has(JSON.stringify(path)))
     return el(
       "div",

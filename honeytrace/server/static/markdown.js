@@ -26,7 +26,7 @@ function blocks(lines, level) {
     if (plain.length) made.push(el("p", { dir: "auto" }, ...inline(plain.join("\n"))));
     plain = [];
   };
-  for (let at = 0; at < lines.length; ) {
+  for (let at = 0; at < lines.length;) {
     const line = lines[at];
     const [read, take] = level < MOST_LEVELS ? special(lines, at, level) : [null, 0];
     if (read) {
@@ -82,7 +82,8 @@ function list(lines, at, level) {
     if (item && item[1].length <= margin.length && /\d/.test(item[2]) !== ordered) break;
     if (item && item[1].length <= margin.length) items.push([item[3]]);
     else if (lines[end].trim() === "" && continues(lines[end + 1], margin)) items[items.length - 1].push("");
-    else if (continues(lines[end], margin)) items[items.length - 1].push(dedented(lines[end], margin.length + sign.length + 1));
+    else if (continues(lines[end], margin))
+      items[items.length - 1].push(dedented(lines[end], margin.length + sign.length + 1));
     else break;
     end++;
   }
@@ -92,7 +93,7 @@ function list(lines, at, level) {
 }
 
 const continues = (line, margin) =>
-  line !== undefined && line.trim() !== "" && (line.length - line.trimStart().length > margin.length);
+  line !== undefined && line.trim() !== "" && line.length - line.trimStart().length > margin.length;
 const dedented = (line, most) => line.slice(Math.min(most, line.length - line.trimStart().length));
 // An item that is one paragraph needs none.
 const tight = (made) => (made[0]?.matches("p:not([class])") ? [...made[0].childNodes, ...made.slice(1)] : made);

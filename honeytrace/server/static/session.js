@@ -165,7 +165,8 @@ export function sessionView(place, address) {
     );
     clearInterval(clock);
     const elapsed = facts.querySelector(".elapsed");
-    const tick = () => put(elapsed, `${duration(Math.max(0, Math.floor((Date.now() - s.start_time) / 1000) * 1000))} so far`);
+    const tick = () =>
+      put(elapsed, `${duration(Math.max(0, Math.floor((Date.now() - s.start_time) / 1000) * 1000))} so far`);
     if (elapsed) {
       tick();
       clock = setInterval(tick, 1000);

@@ -31,7 +31,10 @@ export function drawAxis(labels, lines, scale, origin) {
   const marks = ticks(scale.span, Math.max(2, Math.floor((labels.clientWidth || 500) / 80)));
   const before = scale.start - origin;
   // The last label stands before its line, so the one before it may have no room.
-  const fits = (ms) => ms / scale.span > 0.93 || marks[marks.length - 1] / scale.span <= 0.93 || ms <= scale.span * 0.93 - (120 / (labels.clientWidth || 500)) * scale.span;
+  const fits = (ms) =>
+    ms / scale.span > 0.93 ||
+    marks[marks.length - 1] / scale.span <= 0.93 ||
+    ms <= scale.span * 0.93 - (120 / (labels.clientWidth || 500)) * scale.span;
   labels.replaceChildren(
     ...marks.filter(fits).map((ms) =>
       el("span", {
@@ -86,8 +89,8 @@ export function gaps(node, least) {
   return found;
 }
 
-/** The bar of one row. */
-export function drawBar(node, scale, path) {
+/** The bar of one row; `origin` is when the session began. */
+export function drawBar(node, scale, path, origin) {
   const left = scale.at(node.start);
   const right = scale.at(node.end);
   if (right < 0 || left > 100)
@@ -105,6 +108,7 @@ export function drawBar(node, scale, path) {
   const bar = el("i", {
     class: `bar is-${node.event.event_type} ${node.event.error ? "is-error" : ""} ${node.running ? "is-running" : ""}`,
     css: { left: `${from}%`, width: `${Math.max(to - from, 0)}%` },
+    title: `${duration(node.end - node.start)}, from +${duration(node.start - origin)}`,
   });
   const whole = left >= 0 && right <= 100;
   if (whole) {

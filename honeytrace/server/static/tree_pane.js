@@ -121,9 +121,13 @@ export function treePane({ onSelect, onOpen }) {
         rated && icon("note", "rated"),
         el("span", { class: "muted preview" }, isolated(e.error || e.model || e.inputs_preview || "")),
       ),
-      el("span", { class: "t-num muted", title: e.cost ? cost(e.cost) : null, text: e.tokens ? short(e.tokens, { even: true }) : "" }),
+      el("span", {
+        class: "t-num muted",
+        title: e.cost ? cost(e.cost) : null,
+        text: e.tokens ? short(e.tokens, { even: true }) : "",
+      }),
       el("span", { class: "t-num", text: row.running ? "running" : duration(row.end - row.start) }),
-      drawBar(row, scale, path),
+      drawBar(row, scale, path, tree.root.start),
     );
     item.addEventListener("click", (event) => {
       if (event.target.closest(".twisty") && row.children.length) fold(row.id, open);
