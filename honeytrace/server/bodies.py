@@ -20,7 +20,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from honeytrace.server.room import Full, Share
+from honeytrace.server.room import Share
 
 __all__ = ["MOST_BYTES", "SHARE", "Refused", "answer", "refusal", "take_in"]
 
@@ -117,26 +117,27 @@ async def _read(request: Request) -> bytes:
         raise _too_large()
     share: Share = request.scope[SHARE]
     chunks: list[bytes] = []
-    total = 0
+    total, kept = 0, True
     try:
         async with _Deadline(_PATIENCE):
             async for chunk in request.stream():
                 total += len(chunk)
-                if total > MOST_BYTES:
-                    chunks.clear()  # closing on unread bytes would destroy the answer: read on for a while, unheard
+                kept = kept and total <= MOST_BYTES and share.take(len(chunk))
+                if kept:
+                    chunks.append(chunk)
+                    continue
+                chunks.clear()  # closing on unread bytes would destroy the answer: read on for a while, unheard
+                share.give_back()
                 if total > 4 * MOST_BYTES:
                     break
-                if total <= MOST_BYTES:
-                    share.take(len(chunk))
-                    chunks.append(chunk)
     except (asyncio.TimeoutError, TimeoutError):
         raise Refused(408, f"the body did not arrive within {_PATIENCE:.0f} s", close=True) from None
-    except Full:
-        raise _no_room() from None
     except ClientDisconnect:
         raise Refused(400, "the client left before the body was complete", close=True) from None
     if total > MOST_BYTES:
         raise _too_large()
+    if not kept:
+        raise _no_room()
     body = b"".join(chunks)
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding in ("", "identity"):
@@ -144,10 +145,8 @@ async def _read(request: Request) -> bytes:
     if coding == "gzip":
         unpack = asyncio.get_running_loop().run_in_executor
         unpacked: bytes = await unpack(None, _unpacked, body) if len(body) > 64 * 1024 else _unpacked(body)
-        try:
-            share.take(len(unpacked))
-        except Full:
-            raise _no_room() from None
+        if not share.take(len(unpacked)):
+            raise _no_room()
         return unpacked
     raise Refused(415, f"content-encoding: expected gzip or identity, got {coding[:40]!r}")
 

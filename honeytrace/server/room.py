@@ -1,17 +1,15 @@
-"""The room for request bodies: nobody can make the server hold more than `_ROOM` bytes of them at once.
+"""The room for request bodies: nobody can make the server hold more than `_ROOM` bytes of large ones at once.
 
-What counts are the bytes that have come, not those that were announced: announcing costs nothing.
+What counts are the bytes that have come, not those that were announced: announcing costs nothing. For small bodies
+there is always room: the number of connections bounds them.
 """
 
 from __future__ import annotations
 
-__all__ = ["Full", "Share"]
+__all__ = ["Share"]
 
 _ROOM = 96 * 1024 * 1024
-
-
-class Full(Exception):
-    """There is no room for more."""
+_SMALL = 64 * 1024
 
 
 class Share:
@@ -22,18 +20,15 @@ class Share:
     def __init__(self) -> None:
         self._taken = 0
 
-    def take(self, size: int) -> None:
-        """Take so many bytes more.
-
-        Raises:
-            Full: there are not so many left.
-        """
-        if Share._all_taken + size > _ROOM:
-            raise Full
+    def take(self, size: int) -> bool:
+        """Take so many bytes more; False: there are not so many left, and none are taken."""
+        if self._taken + size > _SMALL and Share._all_taken + size > _ROOM:
+            return False
         Share._all_taken += size
         self._taken += size
+        return True
 
     def give_back(self) -> None:
-        """Give all of it back; when the request has been answered."""
+        """Give all of it back: the request has been answered, or its body is not kept."""
         Share._all_taken -= self._taken
         self._taken = 0
