@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from honeytrace.server.room import Share
 
-__all__ = ["MOST_BYTES", "SHARE", "Refused", "answer", "refusal", "take_in"]
+__all__ = ["MOST_BYTES", "SHARE", "Refused", "answer", "encoded", "refusal", "take_in"]
 
 _T = TypeVar("_T")
 
@@ -79,12 +79,16 @@ def refusal(status: int, message: str, headers: dict[str, str] | None = None) ->
 
 
 def answer(content: Any) -> Response:
-    """A JSON answer; integers that orjson does not know take the standard library's way."""
+    """A JSON answer."""
+    return Response(encoded(content), 200, None, "application/json")
+
+
+def encoded(content: Any) -> bytes:
+    """JSON; integers that orjson does not know take the standard library's way."""
     try:
-        body = orjson.dumps(content)
+        return orjson.dumps(content)
     except TypeError:
-        body = json.dumps(content, separators=(",", ":")).encode()
-    return Response(body, 200, None, "application/json")
+        return json.dumps(content, separators=(",", ":")).encode()
 
 
 async def take_in(request: Request, make: Callable[[Any], _T]) -> _T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from honeytrace.server import listing, reading
 from honeytrace.server.backend import Backend
-from honeytrace.server.bodies import Refused, answer
+from honeytrace.server.bodies import Refused, answer, encoded
 from honeytrace.server.live import LIVE_PATH
 from honeytrace.server.overview import overview
 from honeytrace.server.routes import uuid_in_path
@@ -25,6 +25,7 @@ from honeytrace.server.routes import uuid_in_path
 __all__ = ["routes"]
 
 _STATIC = Path(__file__).with_name("static")
+_AT_ONCE = 8  # events in one piece of a download
 _PLACES = ("/", "/s/{session_id}", "/compare/{a}/{b}", "/overview")
 
 
@@ -64,9 +65,25 @@ def routes(backend: Backend) -> list[BaseRoute]:
 
     async def download(request: Request) -> Response:
         session_id = _id(request)
-        response = _or_404(await ask(reading.download, session_id), "session")
-        response.headers["content-disposition"] = f'attachment; filename="session-{session_id[:36]}.json"'
-        return response
+        ids = await ask(reading.events_of, session_id)
+        if not ids:
+            raise Refused(404, "there is no such session")
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b'{"session_id":' + encoded(session_id) + b',"events":['
+            between = b""
+            for first in range(0, len(ids), _AT_ONCE):  # all of a session may be gigabytes
+                found = await ask(reading.whole, ids[first : first + _AT_ONCE])
+                if found:
+                    yield between + b",".join(encoded(event) for event in found)
+                    between = b","
+            yield b"]}"
+
+        name = "".join(
+            letter for letter in session_id[:36] if letter.isascii() and (letter.isalnum() or letter in "-_")
+        )
+        headers = {"content-disposition": f'attachment; filename="session-{name}.json"'}
+        return StreamingResponse(pieces(), media_type="application/json", headers=headers)
 
     async def live(request: Request) -> Response:
         return StreamingResponse(backend.watcher.listen(), media_type="text/event-stream")
@@ -78,7 +95,9 @@ def routes(backend: Backend) -> list[BaseRoute]:
         return answer(await ask(reading.facets))
 
     async def info(request: Request) -> Response:
-        return answer({"version": _version(), "store": str(backend.store), "key_needed": backend.key_needed})
+        # Who has no key yet need not know where the store is.
+        where = {} if backend.key_needed else {"store": str(backend.store)}
+        return answer({"version": _version(), "key_needed": backend.key_needed, **where})
 
     version_of_page = _digest_of_page()
     document = _document(version_of_page)

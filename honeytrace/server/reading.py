@@ -15,7 +15,7 @@ from honeytrace.server.index import Index
 from honeytrace.server.shortening import cut, preview
 from honeytrace.server.summaries import COLUMNS, summary
 
-__all__ = ["changed", "download", "event", "facets", "session", "value"]
+__all__ = ["changed", "event", "events_of", "facets", "session", "value", "whole"]
 
 _RARE = frozenset({"error", "model", "tokens", "cost", "first_token_ms", "feedback"})
 """What an outline leaves out when there is none."""
@@ -72,14 +72,19 @@ def _is_place(found: Any, step: Any) -> bool:
     return isinstance(found, list) and type(step) is int and 0 <= step < len(found)
 
 
-def download(index: Index, session_id: str) -> dict[str, Any] | None:
-    """All events of a session, whole."""
+def events_of(index: Index, session_id: str) -> list[str]:
+    """The ids of all events of a session, in the order of their start."""
     rows = index.bodies().execute(
-        "SELECT event_id, body FROM events WHERE session_id = ? ORDER BY start_time, seq", (session_id,)
+        "SELECT event_id FROM events WHERE session_id = ? AND event_type IS NOT NULL ORDER BY start_time, seq",
+        (session_id,),
     )
-    events = [_contract({"event_id": event_id, **load(body, exactly=True)}) for event_id, body in rows]
-    events = [event for event in events if "event_type" in event]
-    return {"session_id": session_id, "events": events} if events else None
+    return [event_id for (event_id,) in rows]
+
+
+def whole(index: Index, event_ids: list[str]) -> list[dict[str, Any]]:
+    """Events with all that they hold; those that are gone are left out."""
+    found = (_one(index, event_id) for event_id in event_ids)
+    return [_contract(event) for event in found if event is not None]
 
 
 def facets(index: Index) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def test_with_the_right_key_the_server_answers(keyed: ServeProcess) -> None:
 
 def test_the_page_can_ask_without_a_key_whether_it_needs_one(keyed: ServeProcess, server: ServeProcess) -> None:
     assert keyed.get("/ui/api/info").json()["key_needed"] is True
+    assert "store" not in keyed.get("/ui/api/info").json()
     assert server.get("/ui/api/info").json()["key_needed"] is False
 
 

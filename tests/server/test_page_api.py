@@ -202,6 +202,16 @@ def test_a_session_is_downloaded_whole(server: ServeProcess) -> None:
     assert {"n": big, "t": "x" * 10_000} in [one["inputs"] for one in found["events"]]
 
 
+def test_a_download_in_many_pieces_is_in_order_and_whole(server: ServeProcess) -> None:
+    session_id = uid()
+    events = [event(session_id=session_id, start_time=1000 + number, inputs={"n": number}) for number in range(50)]
+    server.post("/v1/sessions", {"session_id": session_id, "start_time": 999})
+    assert server.post("/v1/events/batch", {"events": events[::-1]}).status_code == 200
+    found = server.get(f"/ui/api/sessions/{session_id}/download").json()["events"]
+    assert [one["inputs"].get("n") for one in found] == [None, *range(50)]
+    assert server.get(f"/ui/api/sessions/{uid()}/download").status_code == 404
+
+
 def test_facets_name_what_was_used(server: ServeProcess, sessions: list[str]) -> None:
     found = server.get("/ui/api/facets").json()
     assert {"m0", "m1", "m2"} <= set(found["models"])

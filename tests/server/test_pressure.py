@@ -98,7 +98,7 @@ def test_large_bodies_are_worked_on_one_after_the_other(store: Path) -> None:
 
 @linux
 @pytest.mark.slow
-def test_a_session_of_many_large_events_is_outlined_one_event_after_the_other(store: Path) -> None:
+def test_a_session_of_many_large_events_is_outlined_and_downloaded_piece_by_piece(store: Path) -> None:
     session_id = uid()
     with ServeProcess(store) as server:
         for _ in range(60):
@@ -112,3 +112,11 @@ def test_a_session_of_many_large_events_is_outlined_one_event_after_the_other(st
                 most = max(most, own_memory(server))
         assert len(asked.result().json()["events"]) == 61
         assert most - before < 100 * MEGABYTE  # together they are 240
+        most = own_memory(server)
+        with server.client.stream("GET", f"/ui/api/sessions/{session_id}/download") as download:
+            size = 0
+            for piece in download.iter_bytes():
+                size += len(piece)
+                most = max(most, own_memory(server))
+        assert size > 240 * MEGABYTE
+        assert most - before < 200 * MEGABYTE  # a piece is eight events
