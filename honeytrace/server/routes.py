@@ -5,21 +5,21 @@ Nothing is answered 200 before it is committed. Errors name the field and what w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from honeytrace.server import contract, fields, intake
 from honeytrace.server.backend import Backend
-from honeytrace.server.bodies import Refused, answer, take_in
+from honeytrace.server.bodies import Refused, answer, encoded, take_in
 from honeytrace.server.contract import Shape
 from honeytrace.server.filters import Query
-from honeytrace.server.searching import search, stored
+from honeytrace.server.searching import search, some_of, stored
 from honeytrace.server.writing import Job, put_events, put_session, put_update
 
 __all__ = ["batch_answer", "batch_of", "checked", "routes", "session_answer", "uuid_in_path"]
@@ -149,11 +149,29 @@ def session_answer(event: dict[str, Any]) -> Response:
 
 
 async def _page(backend: Backend, query: Query, projections: list[str] | None = None) -> Response:
-    bodies, count = await backend.run(search, backend.index, query)
-    events: list[Any] = [orjson.Fragment(body) for body in bodies]
-    if projections:
-        events = [_projected(fields.load(body, exactly=True), projections) for body in bodies]
-    return answer({"events": events, "count": count})
+    """One page of a search. What is larger than a piece is sent piece by piece: a page may be gigabytes."""
+    bodies, rest, count = await backend.run(_first_piece, backend, query)
+    if not rest:
+        return answer({"events": [_shown(body, projections) for body in bodies], "count": count})
+
+    async def pieces() -> AsyncIterator[bytes]:
+        piece, left = bodies, rest
+        yield b'{"events":[' + b",".join(encoded(_shown(body, projections)) for body in piece)
+        while left:
+            piece, left = await backend.run(some_of, backend.index, left)
+            yield b"".join(b"," + encoded(_shown(body, projections)) for body in piece)
+        yield b'],"count":%d}' % count
+
+    return StreamingResponse(pieces(), media_type="application/json")
+
+
+def _first_piece(backend: Backend, query: Query) -> tuple[list[str], list[str], int]:
+    ids, count = search(backend.index, query)
+    return *some_of(backend.index, ids), count
+
+
+def _shown(body: str, projections: list[str] | None) -> Any:
+    return _projected(fields.load(body, exactly=True), projections) if projections else orjson.Fragment(body)
 
 
 def _projected(event: dict[str, Any], names: list[str]) -> dict[str, Any]:
@@ -163,7 +181,7 @@ def _projected(event: dict[str, Any], names: list[str]) -> dict[str, Any]:
 
 
 def _stored(backend: Backend, event_id: str) -> str | None:
-    return next(stored(backend.index, [event_id]), None)
+    return next((body for _, body in stored(backend.index, [event_id])), None)
 
 
 def _by_method(endpoints: dict[str, Callable[[Request], Any]]) -> Callable[[Request], Any]:

@@ -19,17 +19,18 @@ from honeytrace.server.conditions import Condition, condition
 from honeytrace.server.filters import Filter, Query, matches
 from honeytrace.server.index import Index, TooSlow
 
-__all__ = ["search", "stored"]
+__all__ = ["search", "some_of", "stored"]
 
 _FEW = 20_000  # matches of one filter that are better sorted than looked for in order
 _BLOCK = 400
 _MOST_COUNTS = 500
+_PIECE = 8 * 1024 * 1024  # characters
 _MOST_CONDITIONS = 200
 _MOST_SECONDS = 60.0
 
 
 def search(index: Index, query: Query) -> tuple[list[str], int]:
-    """The JSON of the events of one page, newest start_time first, and how many match on all pages."""
+    """The ids of the events of one page, newest start_time first, and how many match on all pages."""
     # SQLite takes a thousand terms at most: what is beyond many is asked of the bodies.
     asked = [condition(filter) if number < _MOST_CONDITIONS else None for number, filter in enumerate(query.filters)]
     with index.reading(
@@ -54,7 +55,7 @@ def search(index: Index, query: Query) -> tuple[list[str], int]:
         if offset >= count:
             return [], count
         rows = _ordered(connection, conditions, f"LIMIT {query.limit} OFFSET {offset}").fetchall()
-    return list(stored(index, [fields.id_of(row[0]) for row in rows])), count
+    return [fields.id_of(row[0]) for row in rows], count
 
 
 def _where(conditions: list[Condition]) -> tuple[str, list[Any]]:
@@ -142,27 +143,34 @@ def _looked_through(
     while block := cursor.fetchmany(_BLOCK):
         if time.monotonic() > end:
             raise TooSlow("this takes too long: add a filter by session_id, event_name or time")
-        for body in stored(index, [fields.id_of(row[0]) for row in block]):
+        for event_id, body in stored(index, [fields.id_of(row[0]) for row in block]):
             event = fields.load(body)
             if all(matches(filter, event) for filter in rest):
                 if offset <= count < offset + limit:
-                    found.append(body)
+                    found.append(event_id)
                 count += 1
     return found, count
 
 
-def stored(index: Index, ids: list[str]) -> Iterator[str]:
-    """The JSON of events by their ids, in that order; those that are gone are left out."""
+def some_of(index: Index, ids: list[str]) -> tuple[list[str], list[str]]:
+    """The JSON of the first of these events, as many as make a piece of an answer, and the ids that are left."""
+    bodies: list[str] = []
+    size = 0
+    for event_id, body in stored(index, ids):
+        bodies.append(body)
+        size += len(body)
+        if size > _PIECE:
+            return bodies, ids[ids.index(event_id) + 1 :]
+    return bodies, []
+
+
+def stored(index: Index, ids: list[str]) -> Iterator[tuple[str, str]]:
+    """The ids and the JSON of events, in that order, one at a time; those that are gone are left out."""
     connection = index.bodies()
-    for begin in range(0, len(ids), 1000):
-        some = ids[begin : begin + 1000]
-        bodies = dict(
-            connection.execute(
-                "SELECT event_id, body FROM events WHERE event_id IN (SELECT value FROM json_each(?))"
-                " AND event_type IS NOT NULL",
-                (json.dumps(some),),
-            ).fetchall()
-        )
-        for event_id in some:
-            if (body := bodies.get(event_id)) is not None:
-                yield body if '"event_id"' in body else json.dumps({"event_id": event_id, **json.loads(body)})
+    for event_id in ids:
+        row = connection.execute(
+            "SELECT body FROM events WHERE event_id = ? AND event_type IS NOT NULL", (event_id,)
+        ).fetchone()
+        if row is not None:
+            body = row[0]
+            yield event_id, body if '"event_id"' in body else json.dumps({"event_id": event_id, **json.loads(body)})

@@ -98,9 +98,10 @@ def test_large_bodies_are_worked_on_one_after_the_other(store: Path) -> None:
 
 @linux
 @pytest.mark.slow
-def test_a_session_of_many_large_events_is_outlined_and_downloaded_piece_by_piece(store: Path) -> None:
+def test_a_session_of_many_large_events_is_read_piece_by_piece(store: Path) -> None:
     session_id = uid()
     with ServeProcess(store) as server:
+        server.client.timeout = 120
         for _ in range(60):
             large = event(session_id=session_id, inputs={"text": "x" * 4 * MEGABYTE})
             assert server.post("/v1/events", large).status_code == 200
@@ -119,4 +120,13 @@ def test_a_session_of_many_large_events_is_outlined_and_downloaded_piece_by_piec
                 size += len(piece)
                 most = max(most, own_memory(server))
         assert size > 240 * MEGABYTE
+        mine = {"field": "inputs.text", "operator": "contains", "value": "xx"}
+        search = {"filters": [mine, {"field": "session_id", "operator": "is", "value": session_id}]}
+        with server.client.stream("POST", "/v1/events/search", json=search) as found:
+            size = 0
+            for piece in found.iter_bytes():
+                size += len(piece)
+                most = max(most, own_memory(server))
+        assert size > 240 * MEGABYTE
+        assert piece.endswith(b',"count":60}')
         assert most - before < 200 * MEGABYTE  # a piece is eight events

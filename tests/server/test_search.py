@@ -180,6 +180,23 @@ def test_a_search_that_cannot_be_meant_is_400(server: ServeProcess, body: dict[s
     assert words in answer.json()["message"]
 
 
+def test_a_page_in_many_pieces_is_in_order_and_whole(server: ServeProcess) -> None:
+    session_id = uid()
+    texts = [f"{number} " + "x" * 1_500_000 for number in range(20)]
+    for number, text in enumerate(texts):
+        one = event(session_id=session_id, start_time=1000 + number, inputs={"text": text})
+        assert server.post("/v1/events", one).status_code == 200
+    mine = {"field": "session_id", "operator": "is", "value": session_id}
+    tools = {"field": "event_type", "operator": "is", "value": "tool"}
+    for more in ([], [{"field": "inputs.text", "operator": "contains", "value": "x"}]):
+        found = server.post("/v1/events/search", {"filters": [mine, tools, *more]}).json()
+        assert [one["inputs"]["text"] for one in found["events"]] == texts[::-1]
+        assert found["count"] == 20
+    wanted = {"filters": [mine, tools], "projections": ["inputs"], "limit": 15}
+    exported = server.post("/v1/events/export", wanted).json()
+    assert exported == {"events": [{"inputs": {"text": text}} for text in texts[:4:-1]], "count": 20}
+
+
 def test_any_number_of_filters_is_answered(server: ServeProcess, session: str) -> None:
     mine = {"field": "session_id", "operator": "is", "value": session}
     other = [{"field": "event_name", "operator": "is not", "value": f"nobody {number}"} for number in range(2000)]
