@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -32,6 +33,16 @@ class TracedCallable(_Wrapper):
         super().__init__(wrapped, wrapper)
         self._self_tracer = tracer
         self._self_given = given
+
+    def __getattribute__(self, name: str) -> Any:
+        # Frameworks look at `__call__` of an object to know whether a call of it is to be awaited; wrapt's own is a
+        # slot that does not say. Calls of the object do not come by here.
+        if name == "__call__":
+            method = self.__wrapped__.__call__
+            if isinstance(method, MethodType):
+                named = {"event_name": _name_of(self.__wrapped__), **self._self_given}
+                return MethodType(self._self_tracer.decorate(method.__func__, **named), method.__self__)
+        return super().__getattribute__(name)
 
     def __repr__(self) -> str:
         return repr(self.__wrapped__)

@@ -121,7 +121,10 @@ def held_by(value: object) -> dict[str, object]:
         except AttributeError:  # an empty slot
             continue
     if known.attributes is not None:
-        attributes = known.attributes.__get__(value, known.kind)
+        try:
+            attributes = known.attributes.__get__(value, known.kind)
+        except AttributeError:  # a proxy of something that has none
+            attributes = None
         if type(attributes) is dict:
             held.update(attributes)
     return held

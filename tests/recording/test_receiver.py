@@ -6,6 +6,7 @@ import abc
 import dataclasses
 import enum
 import functools
+import operator
 import types
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -489,3 +490,16 @@ def test_other_members_of_the_class_are_not_touched_by_looking_for_the_receiver(
     assert Page().method(1) == 1
     assert traces.one("method").inputs == {"x": 1}
     assert Lazy.touched == []
+
+
+def test_a_class_may_hold_traced_builtins_beside_a_traced_method(traces: Traces) -> None:
+    class Tool:
+        count = trace(len)
+        first = trace(operator.itemgetter(0))
+
+        def method(self, x: int) -> int:
+            return x
+
+    Tool.method = trace(Tool.method)  # type: ignore[method-assign]
+    assert Tool().method(1) == 1
+    assert traces.one("method").inputs == {"x": 1}

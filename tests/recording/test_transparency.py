@@ -424,6 +424,24 @@ def test_a_proxy_answers_like_the_callable_behind_it() -> None:
         assert inspect.iscoroutinefunction(traced) == inspect.iscoroutinefunction(target)
 
 
+class Waits:
+    async def __call__(self, x: int) -> int:
+        await asyncio.sleep(0)
+        return x
+
+
+def test_frameworks_that_look_at_the_call_of_an_object_find_what_it_is(traces: Traces) -> None:
+    """As Starlette and FastAPI do, to know whether to await it."""
+    for made in (Waits(), functools.partial(Waits())):
+        traced = honeytrace.trace(made)
+        assert inspect.iscoroutinefunction(traced.__call__) == inspect.iscoroutinefunction(made.__call__)
+        assert inspect.isroutine(traced.__call__) == inspect.isroutine(made.__call__)
+    waits = honeytrace.trace(Waits())
+    assert asyncio.run(waits(1)) == 1
+    assert asyncio.run(waits.__call__(2)) == 2
+    assert [(event.event_name, event.inputs) for event in traces] == [("Waits", {"x": 1}), ("Waits", {"x": 2})]
+
+
 class Callable_:
     """Counts."""
 
