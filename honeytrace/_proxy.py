@@ -38,7 +38,7 @@ class TracedCallable(_Wrapper):
         # Frameworks look at `__call__` of an object to know whether a call of it is to be awaited; wrapt's own is a
         # slot that does not say. Calls of the object do not come by here.
         if name == "__call__":
-            method = self.__wrapped__.__call__
+            method: Any = getattr(self.__wrapped__, "__call__")  # noqa: B004, B009 - the method itself is wanted
             if isinstance(method, MethodType):
                 named = {"event_name": _name_of(self.__wrapped__), **self._self_given}
                 return MethodType(self._self_tracer.decorate(method.__func__, **named), method.__self__)
