@@ -62,6 +62,7 @@ _ALIASES = {
     "langgraph": "langchain_core",
     "openai-agents": "agents",
     "openai_agents": "agents",
+    "pydantic-ai": "pydantic_ai",
     "llama-index": "llama_index_instrumentation",
     "llama_index": "llama_index_instrumentation",
 }
