@@ -27,10 +27,12 @@ def recorded_all() -> Any:
 def test_functions_that_google_calls_itself_are_between_two_events(server: ModelServer, recorded_all: Traces) -> None:
     pytest.importorskip("google.genai")
 
-    @honeytrace.trace("tool")
     def weather(city: str) -> str:
         """Tell the weather."""
         return f"rain in {city}"
+
+    weather.__annotations__ = {"city": str, "return": str}  # some versions cannot read them as text
+    weather = honeytrace.trace("tool")(weather)
 
     @honeytrace.trace
     def ask(client: Any) -> str:

@@ -90,8 +90,8 @@ def test_a_stream_that_breaks_off_records_the_exception_that_the_program_sees(cl
 
 
 def test_an_error_inside_a_stream_is_recorded(client: Surface, traced: Traces) -> None:
-    if client.provider == "cohere":
-        pytest.skip("this protocol has none")
+    if not client.notices:
+        pytest.skip("this protocol has none, or this version of the client does not look")
     with pytest.raises(Exception) as caught:
         client.take(client.stream("midway"))
     (event,) = traced
@@ -166,9 +166,9 @@ def test_a_cancelled_task_records_what_came_and_that_it_was_cancelled(
 
 
 def test_an_exception_thrown_into_a_generator_reaches_it(client: Surface, server: ModelServer, traced: Traces) -> None:
-    stream = client.stream("endless")
     if client.library != "ollama":
         pytest.skip("no generator, or one of the client's around the one that is followed")
+    stream = client.stream("endless")
     client.take(stream, 3)
     with pytest.raises(KeyError):
         client.wait(stream.athrow(KeyError("mine")) if client.is_async else stream.throw(KeyError("mine")))

@@ -113,7 +113,7 @@ def test_the_same_program_gives_and_sends_the_same(client: Surface, program: Cal
     again = _run(program, client)
     assert recorded == plain
     assert again == plain
-    assert not live
+    assert not live, [getattr(s, "plan", s).event_name for s in live.values()]
 
 
 def test_an_exception_comes_out_with_one_frame_more(client: Surface, traced: Traces) -> None:
@@ -129,7 +129,7 @@ def test_a_wrong_call_fails_as_ever(client: Surface, traced: Traces) -> None:
     with pytest.raises(TypeError):
         client.wait(_method(client)(nonsense=1))
     assert len(traced) == 0
-    assert not live
+    assert not live, [getattr(s, "plan", s).event_name for s in live.values()]
 
 
 def _method(client: Surface) -> Any:
@@ -171,4 +171,4 @@ def test_a_coroutine_that_is_never_awaited_is_no_event_and_one_warning(client: S
     assert name in said[0]
     assert "honeytrace" not in said[0]
     assert len(traced) == 0
-    assert not live
+    assert not live, [getattr(s, "plan", s).event_name for s in live.values()]
