@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import gc
 from importlib.util import find_spec
+from inspect import signature
 from typing import Any
 
 import pytest
 
-QUIET = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
-"""Some clients cannot be closed, and old ones use what is deprecated since."""
+_OWN = ("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore:Pydantic serializer:UserWarning")
+QUIET = [pytest.mark.filterwarnings(one) for one in _OWN]
+"""Some clients cannot be closed, and old ones warn of themselves."""
 
 KEY = "sk-secret-0123456789"
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
@@ -253,7 +252,8 @@ class CohereSurface(Surface):
     def make(self, timeout: float | None = None) -> Any:
         import cohere
 
-        self.early = self.retries = _is_here("cohere.v2.raw_client")  # of old versions neither
+        self.early = _is_here("cohere.v2.raw_client")
+        self.retries = "max_retries" in signature(cohere.ClientV2).parameters
         kind = cohere.AsyncClientV2 if self.is_async else cohere.ClientV2
         return kind(KEY, base_url=self.url, timeout=timeout)
 

@@ -129,6 +129,8 @@ def test_a_raw_stream_of_cohere_is_recorded(server: ModelServer, recorded_all: T
     from method_surfaces import CohereSurface
 
     surface = CohereSurface("sync", server.origin)
+    if not surface.retries:
+        pytest.skip("the raw client of this version is that of the interface before")
     with surface.client.with_raw_response.chat_stream(model="plain", messages=MESSAGES) as response:
         assert response.status_code == 200
         list(response.data)
