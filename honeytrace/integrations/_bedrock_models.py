@@ -86,9 +86,11 @@ def invoked(answer: Any) -> dict[str, Any]:
     content = get(answer, "content") or get(answer, "output", "message", "content") or ()
     blocks = content if isinstance(content, list) else ()
     text = "".join(get(block, "text") or "" for block in blocks) or _first(answer, _TEXTS)
-    uses = [get(block, "toolUse") or block for block in blocks if "toolUse" in block or block.get("type") == "tool_use"]
+    uses = [get(block, "toolUse") or (block if get(block, "type") == "tool_use" else None) for block in blocks]
     calls = [
-        tool_call(get(use, "toolUseId") or get(use, "id"), get(use, "name"), get(use, "input")) for use in uses
+        tool_call(get(use, "toolUseId") or get(use, "id"), get(use, "name"), get(use, "input"))
+        for use in uses
+        if use is not None
     ] or None
     vector = get(answer, "embedding") or get(answer, "embeddings", 0)
     known: dict[str, Any] = {

@@ -84,9 +84,17 @@ class Surface:
         return items
 
     def shut(self, stream: Any) -> None:
-        """Close a stream."""
-        self.wait(stream.aclose() if hasattr(stream, "aclose") else stream.close())
+        """Close a stream, as it can be closed."""
+        if hasattr(stream, "aclose") or hasattr(stream, "close"):
+            self.wait(stream.aclose() if hasattr(stream, "aclose") else stream.close())
+        else:
+            self.leave(stream)
         self.settle()
+
+    def leave(self, stream: Any) -> None:
+        """Leave the block of a stream."""
+        about = None, None, None
+        self.wait(stream.__aexit__(*about) if self.is_async else stream.__exit__(*about))
 
     def collect(self) -> None:
         """Collect garbage, and let the event loop do what follows from it."""

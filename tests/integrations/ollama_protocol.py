@@ -59,9 +59,6 @@ def _streamed(server: ModelServer, model: str, parts: list[dict[str, Any]]) -> I
             yield b'{"error": "overloaded"}\n'
         if number == 3 and model in ("endless", "slow"):
             while not server.release.wait(0.02):
-                yield (
-                    b"\n"
-                    if False
-                    else json.dumps({**part, "message": {"role": "assistant", "content": ""}}).encode() + b"\n"
-                )
+                empty = {**part, "message": {"role": "assistant", "content": ""}}
+                yield json.dumps(empty).encode() + b"\n"
         yield json.dumps(part).encode() + b"\n"

@@ -67,6 +67,17 @@ def test_a_stream_ends_once_with_what_came_so_far(
     assert not live
 
 
+def test_leaving_the_block_of_a_stream_ends_it(client: Surface, server: ModelServer, traced: Traces) -> None:
+    stream = client.stream("endless")
+    if not hasattr(stream, "__aexit__" if client.is_async else "__exit__"):
+        client.shut(stream)
+        pytest.skip("this stream has no block")
+    client.take(stream, 3)
+    client.leave(stream)
+    (event,) = traced
+    assert (event.error, event.metadata["outcome"], event.metadata["chunks"]) == (None, "closed", 3)
+
+
 def test_a_stream_that_is_dropped_goes_and_lets_its_connection_go(
     client: Surface, server: ModelServer, traced: Traces
 ) -> None:
