@@ -28,9 +28,9 @@ class Surface:
 
     library = package = provider = chat_name = stream_name = embed_name = ""
     asynchronous = True
-    retries = cancels = notices = early = True
-    """Whether the client tries again, lets go of the event loop while it streams, notices an error inside a stream, and
-    is recorded if it was made before instrument()."""
+    retries = cancels = early = True
+    """Whether the client tries again, lets go of the event loop while it streams, and is recorded if it was made before
+    instrument()."""
     prompt = 11
     cached: int | None = None
     """How many tokens of the prompt the server says were cached."""
@@ -136,7 +136,7 @@ class GoogleSurface(Surface):
         if hasattr(types, "HttpRetryOptions"):
             options["retry_options"] = types.HttpRetryOptions(attempts=2, initial_delay=0.01, max_delay=0.02)
         else:
-            self.retries = self.cancels = self.notices = False  # old versions do neither
+            self.retries = self.cancels = False  # old versions do neither
         self._whole = genai.Client(api_key=KEY, http_options=types.HttpOptions(**options))
         return self._whole.aio if self.is_async else self._whole
 
@@ -254,8 +254,6 @@ class MistralSurface(Surface):
 class CohereSurface(Surface):
     library = package = provider = "cohere"
     chat_name, stream_name, embed_name, top = "chat", "chat_stream", "embed", "p"
-
-    notices = False
 
     def make(self, timeout: float | None = None) -> Any:
         import cohere

@@ -17,7 +17,7 @@ pytestmark = QUIET
 
 
 @pytest.fixture
-def recorded_all() -> Any:
+def recorded_all(collected: None) -> Any:
     with capture() as traces:
         honeytrace.instrument("google", "ollama", "bedrock", "mistral", "cohere")
         yield traces
