@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from functools import lru_cache
-from inspect import iscoroutinefunction
+from inspect import isasyncgenfunction, iscoroutinefunction
 from types import new_class
 
 from honeytrace.integrations._streams import StreamRecord
@@ -161,6 +161,9 @@ def _next(kind: type[Any], name: str) -> Any:
 
 
 def _anext(kind: type[Any], name: str) -> Any:
+    if isasyncgenfunction(kind.__anext__):  # no iterator, whatever its name says
+        return kind.__anext__
+
     async def __anext__(self: Any) -> Any:
         record = self.__dict__[_RECORD]
         record.busy = True

@@ -1,7 +1,7 @@
 """Amazon Bedrock by boto3 and botocore: converse and invoke_model, and streams of both.
 
-Covers botocore 1.34 and later. All calls of all of AWS go through one method of the base class; only those of the
-bedrock runtime are looked at. What a body says is read while the program reads it, never before.
+Covers botocore 1.34 and later, but not aiobotocore. All calls of all of AWS go through one method of the base class;
+only those of the bedrock runtime are looked at. What a body says is read while the program reads it, never before.
 """
 
 from __future__ import annotations
@@ -181,6 +181,8 @@ def _asked(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
     operation = _OPERATIONS.get(name) if isinstance(name, str) else None
     if operation is None or client.meta.service_model.service_name != "bedrock-runtime":
         return None
+    if any(kind.__name__ == "AioBaseClient" for kind in type(client).__mro__):
+        return None  # aiobotocore: its streams and bodies are proxies, whose class is not to be changed
     params = args[1] if len(args) > 1 else kwargs["api_params"]
     request = {"model": params.get("modelId"), **params}
     body = params.get("body")
@@ -213,7 +215,4 @@ def _landed(call: ModelCall, result: Any) -> Any:
 
 LIBRARY = Library("botocore")
 _DOOR = method(LIBRARY, _asked, provider=lambda client: "bedrock", land=_landed)
-TARGETS = (
-    Target("botocore.client", "BaseClient", "_make_api_call", _DOOR),
-    Target("aiobotocore.client", "AioBaseClient", "_make_api_call", _DOOR),
-)
+TARGETS = (Target("botocore.client", "BaseClient", "_make_api_call", _DOOR),)

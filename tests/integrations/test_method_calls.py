@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -214,6 +215,26 @@ def test_other_calls_of_aws_are_let_through(server: ModelServer, recorded_all: T
         client.get_caller_identity()
     assert len(recorded_all) == 0
     client.close()
+
+
+def test_aiobotocore_is_let_through(server: ModelServer) -> None:
+    session = pytest.importorskip("aiobotocore.session")  # imported first: its class is one of botocore's then
+    keys = {"aws_access_key_id": "AKIA", "aws_secret_access_key": KEY, "region_name": "us-east-1"}
+
+    async def program() -> Any:
+        making = session.get_session().create_client("bedrock-runtime", endpoint_url=server.origin, **keys)
+        async with making as client:
+            asked = {"modelId": "plain", "messages": [{"role": "user", "content": [{"text": "hi"}]}]}
+            stream = (await client.converse_stream(**asked))["stream"]
+            body = (await client.invoke_model(modelId="plain", body='{"messages": []}'))["body"]
+            return [type(stream), type(body), [event async for event in stream], await body.read()]
+
+    plain = asyncio.run(program())
+    with capture() as traces:
+        honeytrace.instrument("bedrock")
+        assert asyncio.run(program()) == plain
+        honeytrace.uninstrument()
+        assert len(traces) == 0
 
 
 @pytest.mark.parametrize(
