@@ -155,8 +155,10 @@ class ModelCall:
 
     def _is_untold(self, id: bytes, state: Plan | Extra) -> bool:
         """Say whether this running span is a model event that nothing is known of: the step of a framework is none."""
-        around = self._layer.around
-        return (around is None or around.id != id) and _is_untold_model(state)
+        layer = self._layer.around
+        while layer is not None and layer.id != id:
+            layer = layer.around
+        return layer is None and _is_untold_model(state)
 
     def _end(
         self, outputs: dict[str, Any], metadata: dict[str, Any], error: BaseException | None, problem: str | None

@@ -261,3 +261,29 @@ def test_a_call_lasts_as_long_as_it_did_and_not_until_it_is_heard_of(
     until(ended)
     program, event = alone.one("program"), alone.one("litellm.completion")
     assert program.start_time <= event.start_time <= event.end_time <= program.end_time
+
+
+@pytest.mark.parametrize(
+    "libraries", [("agents", "litellm", "openai"), ("agents", "litellm"), ("agents", "openai"), ("agents",)]
+)
+@pytest.mark.parametrize("model", [OPENAI, OTHER])
+def test_of_three_that_report_one_call_one_counts(model: str, libraries: tuple[str, ...], server: ModelServer) -> None:
+    agents = pytest.importorskip("agents", reason="needs openai-agents")
+    extension = pytest.importorskip("agents.extensions.models.litellm_model", reason="needs openai-agents[litellm]")
+
+    async def main() -> None:
+        through = extension.LitellmModel(model, base_url=server.url, api_key=KEY)
+        await agents.Runner.run(agents.Agent(name="helper", model=through), "hi")
+
+    with recording(*libraries) as traces:
+        agents.set_trace_processors([])
+        asyncio.run(main())
+        until(ended)
+    inner = ["chat.completions.create"] if "openai" in libraries and model == OPENAI else []
+    outer = ["litellm.completion"] if "litellm" in libraries else ["generation"]
+    assert counting(traces) == (inner or outer)
+    (event,) = [event for event in traces if "total_tokens" in event.metadata]
+    assert event.event_type == "model"
+    assert event.metadata["total_tokens"] == 18
+    assert ("cost" in event.metadata) == ("litellm" in libraries and model == OPENAI)
+    assert len(traces.sessions) == 1
