@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import honeytrace
-from honeytrace.integrations import _frameworks
+from honeytrace.integrations._steps import frameworks
 from honeytrace.testing import CapturedEvent, Traces, capture, draw
 
 KEY = "sk-secret-0123456789"
@@ -18,13 +18,13 @@ TOKENS = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18, "cach
 @contextmanager
 def recording(*libraries: str, **options: Any) -> Iterator[Traces]:
     """Instrument these libraries and capture what they record; nothing may be left open."""
-    for framework in _frameworks._frameworks:  # what a test before this one left behind when it failed
+    for framework in frameworks:  # what a test before this one left behind when it failed
         framework.steps.clear()
     honeytrace.instrument(*libraries, **options)
     try:
         with capture() as traces:
             yield traces
-            left = [step for framework in _frameworks._frameworks for step in framework.steps]
+            left = [step for framework in frameworks for step in framework.steps]
             assert (traces.open_spans(), left) == ([], [])
     finally:
         honeytrace.uninstrument()

@@ -70,7 +70,7 @@ TABLE = (
     Cell("langgraph", CURRENT, ("langchain-openai",), LANGCHAIN),
     Cell("openai-agents", tests=("test_agents.py",)),
     Cell("litellm", CURRENT, ("openai", "openai-agents"), ("test_litellm.py",)),
-    Cell("pydantic-ai-slim[openai]", tests=("test_pydantic_ai.py",)),
+    Cell("pydantic-ai-slim", CURRENT, ("pydantic-ai-slim[openai]",), ("test_pydantic_ai.py",)),
     Cell("llama-index-core", CURRENT, ("llama-index-llms-openai",), ("test_llama_index.py",)),
 )
 
