@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +15,14 @@ from honeytrace.testing import CapturedEvent, Traces, capture, draw
 KEY = "sk-secret-0123456789"
 TOKENS = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18, "cache_read_input_tokens": 4,
           "reasoning_tokens": 3}  # fmt: skip
+
+
+def tidied() -> Iterator[None]:
+    """A fixture, for libraries that leave loops and clients open: collect them while nobody minds their warnings."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @contextmanager

@@ -25,7 +25,8 @@ from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from model_server import ModelServer
 
 import honeytrace
-from honeytrace.testing import Traces
+from honeytrace.integrations.langchain import LIBRARY
+from honeytrace.testing import Traces, capture
 
 MODES = ("invoke", "stream", "batch", "ainvoke", "astream", "abatch", "astream_events")
 
@@ -396,3 +397,24 @@ def test_what_is_marked_hidden_is_left_out_and_what_it_calls_is_not(both: Traces
     hidden = RunnableLambda(shout).with_config(tags=["langsmith:hidden"], run_name="hidden")
     (RunnableLambda(shout).with_config(run_name="seen") | hidden).invoke("hi")
     assert tree(both) == ["RunnableSequence", "  seen", "    shout", "  shout"]
+
+
+def test_a_session_that_is_not_kept_is_recorded_nowhere(server: ModelServer) -> None:
+    class NotTheFirst:
+        asked = 0
+
+        def keep(self, session_id: str) -> bool:
+            self.asked += 1
+            return self.asked > 1
+
+    def elsewhere(given: Any, config: Any) -> Any:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return pool.submit(chain(server).invoke, given, config).result(30)
+
+    honeytrace.instrument("langchain", "openai")
+    try:
+        with capture(sampler=NotTheFirst()) as traces:
+            RunnableParallel(a=chain(server), b=RunnableLambda(elsewhere)).invoke({"question": "hi"})
+            assert (len(traces), traces.sessions, traces.open_spans(), LIBRARY.steps) == (0, [], [], {})
+    finally:
+        honeytrace.uninstrument()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +15,7 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it asks the network fo
 litellm = pytest.importorskip("litellm", reason="needs litellm")
 openai = pytest.importorskip("openai", reason="needs openai")
 
-from frameworks import KEY, TOKENS, counting, recording, tree
+from frameworks import KEY, TOKENS, counting, recording, tidied, tree
 from model_server import ModelServer
 
 import honeytrace
@@ -28,15 +26,7 @@ from honeytrace.testing import Traces
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def collected() -> Iterator[None]:
-    """Collect the event loops that LiteLLM leaves behind while nobody minds their warnings."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()
-
-
+tidy = pytest.fixture(scope="module", autouse=True)(tidied)
 MESSAGES = [{"role": "user", "content": "hi"}]
 WAYS = ("completion", "acompletion", "stream", "astream", "router", "arouter")
 OPENAI, OTHER = "openai/gpt-4o", "hosted_vllm/plain"

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("llama_index.llms.openai", reason="needs llama-index-core and llama-index-llms-openai")
 
-from frameworks import KEY, counting, recording, tree
+from frameworks import KEY, counting, recording, tidied, tree
 from llama_index.core import Document, MockEmbedding, VectorStoreIndex
 from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
@@ -23,6 +23,7 @@ from honeytrace.testing import Traces
 
 # LlamaIndex leaves its asynchronous clients open.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+tidy = pytest.fixture(scope="module", autouse=True)(tidied)
 MESSAGES = [ChatMessage(role="user", content="hi")]
 WAYS = ("chat", "stream_chat", "achat", "astream_chat")
 
