@@ -13,7 +13,7 @@ from honeytrace._context import Current, settle
 from honeytrace._diagnostics import guard
 from honeytrace._doors import begin
 from honeytrace._lifecycle import default_tracer
-from honeytrace._span import Extra, Recorder, live, pieces
+from honeytrace._span import Call, Extra, Recorder, live, pieces
 from honeytrace.integrations._nesting import Layer, enclosing, enter
 from honeytrace.integrations._steps import Framework, Step, prepared
 
@@ -52,7 +52,10 @@ def start_step(
         encoded = recorder.fields(dict(inputs))
         place, around = _place(framework, recorder, parent) if beside is None else (beside.place, beside.around)
         token = recorder.set(place)
-        call = begin(prepared(event_name, event_type, recorder), recorder, encoded)
+        plan = prepared(event_name, event_type, recorder)
+        call = begin(plan, recorder, encoded)
+        if call is None and place is not None and not place[2]:  # not kept, nor is anything inside, in any thread
+            call = Call(plan, recorder, place[0], None, place[1], 0, b"", token, 0, False, None)
         if call is None:
             recorder.reset(token)
             framework.pass_over(key, parent)
