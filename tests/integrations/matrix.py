@@ -68,7 +68,7 @@ TABLE = (
     Cell("instructor"),
     Cell("langgraph", "0.6.11", ("langchain-core<0.4", "langchain-openai<0.4"), LANGCHAIN),
     Cell("langgraph", CURRENT, ("langchain-openai",), LANGCHAIN),
-    Cell("openai-agents", tests=("test_agents.py",)),
+    Cell("openai-agents", tests=("test_agents_sdk.py",)),
     Cell("litellm", CURRENT, ("openai", "openai-agents"), ("test_litellm.py",)),
     Cell("pydantic-ai-slim", CURRENT, ("pydantic-ai-slim[openai]",), ("test_pydantic_ai.py",)),
     Cell("llama-index-core", CURRENT, ("llama-index-llms-openai",), ("test_llama_index.py",)),
