@@ -25,7 +25,7 @@ __all__ = ["DeadlineReached", "Inherited", "Progress", "adopt", "in_progress", "
 _PIECE = 16_384
 """Bytes per write: so many the system takes whole or not at all, so no write waits twice."""
 
-_SENT_AT_ONCE = 262_144
+_SENT_AT_ONCE = 1_048_576
 """Bytes per write where we wait ourselves. A tenth of what a large batch costs is in small pieces: each gives up the
 interpreter to the program's threads, and asks for it again."""
 
