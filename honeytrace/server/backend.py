@@ -15,6 +15,7 @@ from honeytrace.server.writing import Writer
 __all__ = ["Backend"]
 
 _READERS = 4
+_SEARCHERS = 2  # searches may take half a minute: the page does not wait behind them
 
 _T = TypeVar("_T")
 
@@ -31,6 +32,7 @@ class Backend:
         self._writer = Writer(store, committed=self.watcher.wake)
         self._started = False
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="honeytrace-reader")
+        self._searchers = ThreadPoolExecutor(_SEARCHERS, thread_name_prefix="honeytrace-searcher")
 
     def start(self) -> None:
         """Open the store and begin to watch it.
@@ -49,9 +51,10 @@ class Backend:
         self.index.stop()
         self._writer.stop()
         self.watcher.stop()
-        for _ in range(_READERS):
-            self._readers.submit(self.index.close)
-        self._readers.shutdown(wait=True)
+        for pool, threads in ((self._readers, _READERS), (self._searchers, _SEARCHERS)):
+            for _ in range(threads):
+                pool.submit(self.index.close)
+            pool.shutdown(wait=True)
 
     async def write(self, job: Callable[..., Any]) -> Any:
         """Run a job of `writing` and wait until it is committed."""
@@ -60,3 +63,7 @@ class Backend:
     async def run(self, read: Callable[..., _T], *arguments: Any) -> _T:
         """Run a function that reads in a thread of its own."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, read, *arguments)
+
+    async def search(self, read: Callable[..., _T], *arguments: Any) -> _T:
+        """Run a function that may read for long, where only its like wait for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._searchers, read, *arguments)

@@ -69,10 +69,13 @@ class Watcher:
         """Say that something was written."""
         self._wake.set()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so many listen that nobody else may."""
+        return len(self._listeners) >= _MOST_LISTENERS
+
     async def listen(self) -> AsyncIterator[bytes]:
         """Server-sent events: changes, and a comment now and then so that a dead connection is noticed."""
-        if len(self._listeners) >= _MOST_LISTENERS:
-            return
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(100)
         listener = (asyncio.get_running_loop(), queue)
         self._listeners.add(listener)

@@ -86,6 +86,8 @@ def routes(backend: Backend) -> list[BaseRoute]:
         return StreamingResponse(pieces(), media_type="application/json", headers=headers)
 
     async def live(request: Request) -> Response:
+        if backend.watcher.is_full:
+            raise Refused(503, "too many pages listen already", retry_after=30)
         return StreamingResponse(backend.watcher.listen(), media_type="text/event-stream")
 
     async def over_time(request: Request) -> Response:

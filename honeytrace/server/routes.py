@@ -150,7 +150,7 @@ def session_answer(event: dict[str, Any]) -> Response:
 
 async def _page(backend: Backend, query: Query, projections: list[str] | None = None) -> Response:
     """One page of a search. What is larger than a piece is sent piece by piece: a page may be gigabytes."""
-    bodies, rest, count = await backend.run(_first_piece, backend, query)
+    bodies, rest, count = await backend.search(_first_piece, backend, query)
     if not rest:
         return answer({"events": [_shown(body, projections) for body in bodies], "count": count})
 
@@ -158,7 +158,7 @@ async def _page(backend: Backend, query: Query, projections: list[str] | None = 
         piece, left = bodies, rest
         yield b'{"events":[' + b",".join(encoded(_shown(body, projections)) for body in piece)
         while left:
-            piece, left = await backend.run(some_of, backend.index, left)
+            piece, left = await backend.search(some_of, backend.index, left)
             yield b"".join(b"," + encoded(_shown(body, projections)) for body in piece)
         yield b'],"count":%d}' % count
 

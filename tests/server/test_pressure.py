@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -131,3 +131,31 @@ def test_a_session_of_many_large_events_is_read_piece_by_piece(store: Path) -> N
         assert size > 240 * MEGABYTE
         assert piece.endswith(b',"count":60}')
         assert most - before < 200 * MEGABYTE  # a piece is eight events
+
+
+@pytest.mark.slow
+def test_the_page_does_not_wait_behind_long_searches(store: Path) -> None:
+    with ServeProcess(store) as server:
+        for _ in range(10):
+            events = [event(inputs={"text": "x" * 200}, session_id=uid()) for _ in range(1500)]
+            assert server.post("/v1/events/batch", {"events": events}).status_code == 200
+        assert server.search(limit=1)["count"] == 30_000
+        nothing = {"filters": [{"field": "inputs.text", "operator": "contains", "value": "y"}]}
+        with ThreadPoolExecutor(12) as pool:
+            searches = [
+                pool.submit(httpx.post, f"{server.url}/v1/events/search", json=nothing, timeout=300) for _ in range(12)
+            ]
+            wait(searches, return_when=FIRST_COMPLETED)
+            assert server.get("/ui/api/sessions").status_code == 200
+            still = sum(not search.done() for search in searches)
+            assert {search.result().status_code for search in searches} == {200}
+    assert still >= 6  # in one line with them it would have been the last but three
+
+
+def test_who_listens_beyond_the_hundredth_is_told_to_come_back(store: Path) -> None:
+    with ServeProcess(store) as server, connections(server, 101) as held:
+        heads = []
+        for connection in held:
+            connection.sendall(b"GET /ui/api/live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+            heads.append(connection.recv(15))
+        assert heads == [b"HTTP/1.1 200 OK"] * 100 + [b"HTTP/1.1 503 Se"]
