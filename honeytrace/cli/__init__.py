@@ -104,6 +104,7 @@ def _add_reading(commands: Any) -> None:
 
     tail = _command(commands, "tail", "reading:tail", "print calls as they finish, in any process")
     tail.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help="stop after that long")
+    tail.add_argument("--json", action="store_true", help="one event a line")
     for parser in (sessions, show, tail):
         _takes_store(parser)
 

@@ -6,12 +6,16 @@ What programs that were killed left for the store is delivered to it first, so t
 from __future__ import annotations
 
 import argparse
+import json
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from honeytrace import _text
+from honeytrace._event import FIELDS
 from honeytrace._text import Look
 from honeytrace.cli.catching_up import catch_up
-from honeytrace.cli.printing import look, print_json, print_lines, table
+from honeytrace.cli.printing import complain, look, print_json, print_lines, table
 from honeytrace.exporters._store import SessionSummary, Store
 
 __all__ = ["sessions", "show", "tail"]
@@ -80,16 +84,17 @@ def show(arguments: argparse.Namespace) -> int:
             return 0
         events = store.session(session_id)
     if arguments.json:
-        from honeytrace._event import FIELDS
-
-        contract = [{field: event[field] for field in FIELDS if field in event} for event in events]
-        print_json({"session_id": events[0]["session_id"], "events": contract})
+        print_json({"session_id": events[0]["session_id"], "events": [_of_contract(event) for event in events]})
         return 0
     how = look()
     print_lines(
         _tree.render(_tree.build(events), color=how.color, width=how.width, ascii=how.ascii, full=arguments.full)
     )
     return 0
+
+
+def _of_contract(event: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: event[field] for field in FIELDS if field in event}
 
 
 def tail(arguments: argparse.Namespace) -> int:
@@ -103,14 +108,17 @@ def tail(arguments: argparse.Namespace) -> int:
             catch_up(store.path)
             caught_up = time.monotonic()
             cursor = store.cursor()
-            print_lines([f"waiting for calls to finish in {store.path} (Ctrl-C ends)"])
+            waiting = f"waiting for calls to finish in {store.path} (Ctrl-C ends)"
+            complain(waiting) if arguments.json else print_lines([waiting])
             while True:
                 if time.monotonic() - caught_up > _CATCH_UP:
                     catch_up(store.path)
                     caught_up = time.monotonic()
                 before, (cursor, events) = cursor, store.changes_since(cursor)
                 for event in events:
-                    if event.get("event_type") == "session":
+                    if arguments.json:
+                        print_lines([json.dumps(_of_contract(event))])
+                    elif event.get("event_type") == "session":
                         live.add_session(event)
                     else:
                         print_lines(live.add(event, look()))

@@ -64,13 +64,13 @@ def command(*arguments, **environ):
     return [sys.executable, "-m", "honeytrace.cli", *map(str, arguments)], settings
 
 
-def start(*arguments, **environ):
+def start(*arguments, stderr=None, **environ):
     """Start the command as a terminal would: with Ctrl-C in force, also where this run was started to ignore it."""
     _, settings = command(**environ)
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
     code += "from honeytrace import cli; sys.exit(cli.main(sys.argv[1:]))"
     line = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(line, stdout=subprocess.PIPE, encoding="utf-8", env=settings)
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8", env=settings)
 
 
 def run(*arguments, **environ):
@@ -216,6 +216,21 @@ def test_tail_prints_trees_of_other_processes_as_they_finish_and_ctrl_c_ends_it_
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=10)
     assert (rest, process.returncode) == ("", 0)
+
+
+def test_tail_as_json_is_one_event_a_line_with_the_fields_of_the_contract(tmp_path):
+    path = tmp_path / "t.db"
+    process = start("tail", "--store", path, "--json", "--for", "10", stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    assert process.stderr.readline() == f"waiting for calls to finish in {path} (Ctrl-C ends)\n"
+    export(path, session(ONE, "chat", 1763940000000), event(ONE, "leaf", "top"))
+    assert process.stdout is not None
+    lines = [json.loads(line) for line in (process.stdout.readline(), process.stdout.readline())]
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert (rest, process.returncode) == ("", 0)
+    assert [line["event_name"] for line in lines] == ["chat", "leaf"]
+    assert set(lines[1]) <= set(FIELDS)
 
 
 def test_tail_ends_by_itself_after_the_time_it_was_given_and_prints_what_is_unfinished(store):
