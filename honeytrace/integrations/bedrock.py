@@ -12,7 +12,6 @@ import orjson
 
 from honeytrace._diagnostics import guard
 from honeytrace.integrations._bedrock_models import JoinInvoked, history, invoked
-from honeytrace.integrations._bodies import follow_body
 from honeytrace.integrations._calls import Library, ModelCall
 from honeytrace.integrations._items import follow
 from honeytrace.integrations._joins import Pieces
@@ -20,6 +19,7 @@ from honeytrace.integrations._messages import described, get, tool_call
 from honeytrace.integrations._methods import landed, method
 from honeytrace.integrations._operation import Operation
 from honeytrace.integrations._patching import Target
+from honeytrace.integrations._read_once import follow_body
 from honeytrace.integrations._streams import StreamRecord
 
 TYPE_CHECKING = False
