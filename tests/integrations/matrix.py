@@ -26,6 +26,7 @@ CHECKOUT = HERE.parents[1]
 CURRENT = ""
 """The version that pip chooses."""
 
+METHODS = ("test_method_*.py",)
 STAINLESS = ("test_stainless_*.py", "test_{library}_*.py")
 
 
@@ -65,6 +66,21 @@ TABLE = (
     Cell("groq", "0.4.0", OLD_HTTPX, STAINLESS),
     Cell("groq", "0.37.1", tests=STAINLESS),
     Cell("groq", tests=STAINLESS),
+    Cell("google-genai", "1.0.0", tests=METHODS),
+    Cell("google-genai", "1.40.0", tests=METHODS),
+    Cell("google-genai", tests=METHODS),
+    Cell("ollama", "0.4.0", tests=METHODS),
+    Cell("ollama", tests=METHODS),
+    Cell("boto3", "1.34.116", tests=METHODS),
+    Cell("boto3", tests=METHODS),
+    Cell("mistralai", "1.2.0", tests=METHODS),
+    Cell("mistralai", "1.12.4", tests=METHODS),
+    Cell("mistralai", tests=METHODS),
+    Cell("cohere", "5.16.0", tests=METHODS),
+    Cell("cohere", tests=METHODS),
+    Cell("mcp", "1.20.0", tests=("test_mcp.py",)),
+    Cell("mcp", "1.30.0", tests=("test_mcp.py",)),
+    Cell("mcp", tests=("test_mcp.py",)),
     Cell("instructor"),
     Cell("langgraph", "0.6.11", ("langchain-core<0.4", "langchain-openai<0.4"), LANGCHAIN),
     Cell("langgraph", CURRENT, ("langchain-openai",), LANGCHAIN),
