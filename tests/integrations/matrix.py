@@ -78,7 +78,6 @@ TABLE = (
     Cell("mistralai", tests=METHODS),
     Cell("cohere", "5.16.0", tests=METHODS),
     Cell("cohere", tests=METHODS),
-    Cell("mcp", "1.20.0", tests=("test_mcp.py",)),
     Cell("mcp", "1.30.0", tests=("test_mcp.py",)),
     Cell("mcp", tests=("test_mcp.py",)),
     Cell("instructor"),
