@@ -320,10 +320,10 @@ def encode_extra(
     if error is not None:
         rest["error"] = error
     for field in OBJECT_FIELDS:
-        own = metadata if field == "metadata" and metadata else {}
-        merged = {**plan.encoded.get(field, {}), **own, **extra.fields.get(field, {})}
-        if merged:
-            rest[field] = merged
+        fixed, added = plan.encoded.get(field), extra.fields.get(field)
+        own = metadata if field == "metadata" else None
+        if fixed or added or own:
+            rest[field] = {**(fixed or {}), **(own or {}), **(added or {})}
     return opened + b"," + orjson.dumps(rest)[1:] if rest else opened + b"}"
 
 

@@ -129,23 +129,25 @@ class ModelCall:
             return
         operation, package = self.operation, self.library.package
         outputs: dict[str, Any] = {}
-        metadata = {**self.hints, **self._layer.offered, **self.facts, **facts}
+        metadata: dict[str, Any] = {**self.hints, **self._layer.offered}
         usage: Mapping[str, Any] = {}
         problem = None
         if answer is not None:
             outputs = read(operation.outputs, answer, package)
-            usage = read_one("usage", operation.usage, answer, package) or {}
-            said = {**read(operation.metadata, answer, package), **usage}
-            metadata = {**self.hints, **self._layer.offered, **said, **self.facts, **facts}
+            usage = read_one("usage", operation.usage, answer, package) or usage
+            metadata.update(read(operation.metadata, answer, package))
+            metadata.update(usage)
             problem = read_one("error", operation.error, answer, package)
+        metadata.update(self.facts)
+        metadata.update(facts)
         if error is not None and "status_code" not in metadata:
             metadata["status_code"] = read_one("the status of an error", _status_of, error, package)
-        if error is None and "first_ns" in metadata:
-            metadata.update(_pace(metadata, usage))
-        metadata.pop("first_ns", None)
-        metadata.pop("last_ns", None)
+        if "first_ns" in metadata:
+            if error is None:
+                metadata.update(_pace(metadata, usage))
+            del metadata["first_ns"], metadata["last_ns"]
         with guard("finishing a model call"):
-            self._end(outputs, {name: value for name, value in metadata.items() if value is not None}, error, problem)
+            self._end(outputs, metadata, error, problem)
         priced = bool(usage) and "cost" not in metadata and self.library.cost is not None
         self._layer.end((*usage, "cost") if priced else usage, failed=error is not None)
         if error is not None and not isinstance(error, (Exception, GeneratorExit)):
@@ -166,7 +168,9 @@ class ModelCall:
         recorder, call, id = self._recorder, self._call, self._id
         assert id is not None
         if call is None:  # told to the event around it, which says itself how it ended
-            fields = {"metadata": metadata, "outputs": outputs} if outputs else {"metadata": metadata}
+            fields = {"metadata": {name: value for name, value in metadata.items() if value is not None}}
+            if outputs:
+                fields["outputs"] = outputs
             if not add(recorder, id, fields):
                 submit_update(recorder, id, fields)
             return
@@ -234,20 +238,19 @@ def _status_of(error: BaseException) -> int | None:
 
 def encoded(recorder: Recorder, values: Mapping[str, Any]) -> dict[str, Any]:
     """Snapshot value by value; what comes back goes into the event as it is."""
-    snapshot, fragment = recorder.snapshot, orjson.Fragment
-    return {
-        name: value if _is_small(value) else fragment(snapshot(value))
-        for name, value in values.items()
-        if value is not None
-    }
-
-
-def _is_small(value: object) -> bool:
-    """Say whether there is nothing to think about: most values are short words and counts."""
-    kind = type(value)
-    if kind is str:
-        return len(value) < _SHORT and value.isascii()  # type: ignore[arg-type,attr-defined]
-    return kind is float or kind is bool or (kind is int and -_EXACT < value < _EXACT)  # type: ignore[operator]
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        kind = type(value)
+        # There is nothing to think about most values: they are short words and counts.
+        if (
+            (len(value) < _SHORT and value.isascii())
+            if kind is str
+            else (-_EXACT < value < _EXACT if kind is int else kind is float or kind is bool)
+        ):
+            made[name] = value
+        elif value is not None:
+            made[name] = orjson.Fragment(recorder.snapshot(value))
+    return made
 
 
 def _pace(timing: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, float]:

@@ -5,6 +5,8 @@ Many servers speak this protocol; each class is one form of it. Nothing here may
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from honeytrace.integrations._messages import get
 
 TYPE_CHECKING = False
@@ -99,6 +101,16 @@ class JoinChat:
                 else:
                     whole["message"][name] = value
         return generated
+
+    def repeats(self, event: Any) -> tuple[str, Callable[[str], object]] | None:
+        """Give the text of a chunk that adds only that, and what takes more of it."""
+        choices = event.get("choices") or []
+        delta = choices[0].get("delta") if len(choices) == 1 else None
+        if not delta or len(delta) != 1:
+            return None
+        name = next(iter(delta))
+        pieces = self._pieces.get((choices[0].get("index") or 0, name))
+        return None if pieces is None or not isinstance(delta[name], str) else (delta[name], pieces.append)
 
     def _add_call(self, index: int, piece: Any) -> None:
         key = index, piece.get("index") or 0

@@ -112,8 +112,13 @@ _MEDIA = {"data": "audio/{format}", "file_data": "application/octet-stream", "b6
 def shown(value: Any, depth: int = 8) -> Any:
     """Give a message or an item back, its media as data URIs. What has none is given back as it is, not copied."""
     if depth and type(value) is list:
-        made = [shown(inner, depth - 1) for inner in value]
-        return made if any(new is not old for new, old in zip(made, value, strict=True)) else value
+        copied: list[Any] | None = None
+        for place, inner in enumerate(value):
+            made = shown(inner, depth - 1)
+            if made is not inner:
+                copied = copied or [*value]
+                copied[place] = made
+        return value if copied is None else copied
     if not depth or type(value) is not dict:
         return value
     changed: dict[Any, Any] = {}

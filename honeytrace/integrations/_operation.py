@@ -57,8 +57,16 @@ class Operation:
 
 def read(fields: Fields, source: Any, package: str) -> dict[str, Any]:
     """Read each field; those that are not there, or cannot be read, are left out."""
-    values = {name: read_one(name, how, source, package) for name, how in fields.items()}
-    return {name: value for name, value in values.items() if value is not None}
+    values: dict[str, Any] = {}
+    for name, how in fields.items():
+        try:
+            value = how(source)
+        except Exception as error:
+            _unreadable(name, package, error)
+        else:
+            if value is not None:
+                values[name] = value
+    return values
 
 
 def read_one(name: str, how: Callable[[Any], Any], source: Any, package: str) -> Any:
@@ -66,8 +74,12 @@ def read_one(name: str, how: Callable[[Any], Any], source: Any, package: str) ->
     try:
         return how(source)
     except Exception as error:
-        failed(f"reading {name} of {package} {_version(package)}", error)
+        _unreadable(name, package, error)
         return None
+
+
+def _unreadable(name: str, package: str, error: Exception) -> None:
+    failed(f"reading {name} of {package} {_version(package)}", error)
 
 
 @cache

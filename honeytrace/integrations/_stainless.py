@@ -17,7 +17,7 @@ from honeytrace._lifecycle import default_tracer
 from honeytrace.integrations._calls import Library, ModelCall, start
 from honeytrace.integrations._operation import Operation, read_one
 from honeytrace.integrations._patching import Door, Target
-from honeytrace.integrations._streams import AsyncBody, AsyncFollowed, Body, Followed, StreamRecord
+from honeytrace.integrations._streams import AsyncBody, Body, StreamRecord, followed
 from honeytrace.integrations._wire import mime_of, read_body
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["stainless"]
 
-_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id", "x-ms-request-id")
+_REQUEST_IDS = (b"x-request-id", b"request-id", b"apim-request-id", b"x-ms-request-id")
 
 
 _KEYS = ("api_key", "auth_token", "access_token")
@@ -54,7 +54,7 @@ class _Flight:
         if begin is not None:
             self.call = begin(options)
 
-    def arrived(self, response: Any) -> None:
+    def arrived(self, response: Any, retries: object) -> None:
         """Look at an HTTP answer: what the client parses is not at hand in all variants, this is.
 
         Middleware of the client's lets it see more than one; refused ones count no more than those of a retry, and
@@ -63,9 +63,13 @@ class _Flight:
         call = self.call
         if call is None or not call.is_recorded or response.status_code >= 400:
             return
-        headers, package = response.headers, call.library.package
-        call.facts.update(_facts(headers, response.request.headers))
-        mime = mime_of(headers.get("content-type", ""))
+        headers, package = _lowered(response.headers), call.library.package
+        if type(retries) is int:  # newer versions say so
+            call.facts["retries"] = retries
+        else:
+            call.facts.update(_retries(response.request.headers))
+        call.facts.update(_request_id(headers))
+        mime = mime_of(headers.get(b"content-type", b"").decode("latin-1"))
         if self.record is not None:
             self.record.disown()
             self.record = None
@@ -74,7 +78,7 @@ class _Flight:
             if content:
                 self.answer = read_one("the answer", lambda body: read_body(body, mime), content, package)
             return
-        record = StreamRecord(call, mime, headers.get("content-encoding", ""))
+        record = StreamRecord(call, mime, headers.get(b"content-encoding", b"").decode("latin-1"))
         record.busy = True  # how the client ends says more than how the body does
         proxy = AsyncBody if hasattr(response.stream, "__aiter__") else Body
         response.stream = proxy(response.stream, record)
@@ -106,7 +110,7 @@ class _Flight:
                 return
             iterator = getattr(result, "_iterator", None)
             if iterator is not None:
-                result._iterator = (AsyncFollowed if hasattr(iterator, "__anext__") else Followed)(iterator, record)
+                result._iterator = followed(iterator, record)
 
     def failed(self, error: BaseException | None) -> None:
         """End the event with what the client raised, and with the answer if there was one."""
@@ -118,7 +122,8 @@ class _Flight:
             facts: dict[str, Any] = {"status_code": getattr(error, "status_code", None)}
             response = getattr(error, "response", None)
             request = getattr(response, "request", None) or getattr(error, "__dict__", {}).get("request")
-            facts.update(_facts(getattr(response, "headers", {}), getattr(request, "headers", {})))
+            facts.update(_request_id(_lowered(getattr(response, "headers", None))))
+            facts.update(_retries(getattr(request, "headers", None)))
             if self.record is not None:
                 self.record.disown()
             self.call.finish(self.answer, error, **{name: value for name, value in facts.items() if value is not None})
@@ -127,16 +132,21 @@ class _Flight:
 _in_flight: ContextVar[_Flight | None] = ContextVar("honeytrace_call", default=None)
 
 
-def _facts(headers: Any, sent: Any) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
+def _lowered(headers: Any) -> dict[bytes, bytes]:
+    """Headers by lower-case name, in one go: asking an HTTP client for one goes through all of them."""
+    return {name.lower(): value for name, value in getattr(headers, "raw", ())}
+
+
+def _request_id(received: Mapping[bytes, bytes]) -> dict[str, Any]:
     for name in _REQUEST_IDS:
-        if headers.get(name):
-            facts["request_id"] = headers[name]
-            break
-    retries = sent.get("x-stainless-retry-count")
-    if retries is not None and retries.isdigit():
-        facts["retries"] = int(retries)
-    return facts
+        if received.get(name):
+            return {"request_id": received[name].decode("latin-1")}
+    return {}
+
+
+def _retries(sent: Any) -> dict[str, Any]:
+    count = _lowered(sent).get(b"x-stainless-retry-count", b"")
+    return {"retries": int(count)} if count.isdigit() else {}
 
 
 def stainless(
@@ -239,7 +249,7 @@ def _process_response(wrapped: Any, client: Any, args: tuple[Any, ...], kwargs: 
     flight = _in_flight.get()
     if flight is not None and flight.client is client:
         with guard("reading an answer"):
-            flight.arrived(kwargs["response"])
+            flight.arrived(kwargs["response"], kwargs.get("retries_taken"))
     return wrapped(*args, **kwargs)
 
 

@@ -14,13 +14,15 @@ import atexit
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from time import perf_counter_ns
-from weakref import WeakSet
+from types import GeneratorType
+from weakref import WeakSet, ref
 
 import orjson
 import wrapt
 
 from honeytrace._diagnostics import failed
 from honeytrace.integrations._calls import ModelCall
+from honeytrace.integrations._events import EventStream
 from honeytrace.integrations._wire import decoder, events_of, read_body
 
 TYPE_CHECKING = False
@@ -31,13 +33,13 @@ if TYPE_CHECKING:
 else:
     _Proxy = wrapt.ObjectProxy
 
-__all__ = ["AsyncBody", "AsyncFollowed", "Body", "Followed", "StreamRecord"]
+__all__ = ["AsyncBody", "AsyncFollowed", "Body", "Followed", "StreamRecord", "followed"]
 
-_WAITING = 64_000
-"""So many bytes wait until they are read: a chunk for itself costs more than its share of many."""
+_WAITING, _LARGE = 200, 1_000
+"""So many chunks wait until they are read, unless one has more bytes than this."""
 
 _KEPT = 8_000_000
-"""So many bytes of a stream are kept for the record; after that only events that count tokens are looked at."""
+"""So many bytes of a body that is no stream of events are kept for the record."""
 
 _open: WeakSet[StreamRecord] = WeakSet()
 
@@ -45,36 +47,41 @@ _open: WeakSet[StreamRecord] = WeakSet()
 class StreamRecord:
     """What is known of a stream so far. It is fed with the bytes of a body, or, without a `mime`, with parsed items."""
 
-    __slots__ = ("__weakref__", "_decode", "_events", "_join", "_kept", "_mime", "_over", "_size", "_total",
+    __slots__ = ("__weakref__", "_decode", "_events", "_generator", "_join", "_kept", "_mime", "_over", "_total",
                  "_waiting", "busy", "call", "chunks", "ended", "exhausted", "first", "gap", "last")  # fmt: skip
 
     def __init__(self, call: ModelCall, mime: str | None = None, encoding: str = "") -> None:
         self.call = call
         self.busy = False
         """Whether the client is at work: how that ends says more than the end of the body."""
+        self._generator: ref[Any] | None = None
         self._over = False
         self.ended = self.exhausted = False
         self.first: int | None = None
         self.last = self.gap = self.chunks = 0
         self._mime = mime
         self._decode: Callable[[bytes], bytes] = decoder(encoding)
-        self._events = events_of(mime)
         self._join = call.operation.join()
+        events = events_of(mime)
+        self._events = None if events is None else EventStream(events, self._join, call.library.package)
         self._waiting: list[bytes] = []
         self._kept: list[bytes] = []
-        self._size = self._total = 0
+        self._total = 0
         _open.add(self)
 
     def receive(self, data: bytes) -> None:
         """Take what has arrived. Never raises an Exception."""
-        try:
-            self._tick()
-            self._waiting.append(data)
-            self._size += len(data)
-            if self._size > _WAITING or self.first is None:
+        now = perf_counter_ns()
+        if self.last and now - self.last > self.gap:
+            self.gap = now - self.last
+        self.last = now
+        self._waiting.append(data)
+        # Where generation has begun a chunk only waits: reading one for itself costs more than its share of many.
+        if self.first is None or len(data) > _LARGE or len(self._waiting) > _WAITING:
+            try:
                 self._read()
-        except Exception as error:
-            failed("reading a stream", error)
+            except Exception as error:
+                failed("reading a stream", error)
 
     def take(self, item: Any) -> None:
         """Take an item that the client has parsed. Never raises an Exception."""
@@ -95,7 +102,7 @@ class StreamRecord:
         self.last = now
 
     def _read(self) -> None:
-        waiting, self._waiting, self._size = self._waiting, [], 0
+        waiting, self._waiting = self._waiting, []
         if not waiting:
             return
         data = self._decode(b"".join(waiting))
@@ -106,23 +113,10 @@ class StreamRecord:
                 self._kept.append(data)
             self._total += len(data)
             return
-        for event in self._events.feed(data):
-            self._total += len(event)
-            if self._total > _KEPT and b'"usage":{' not in event:
-                continue
-            if event.startswith(b"[DONE]"):
-                self.exhausted = True
-                continue
-            self.chunks += 1
-            try:
-                generated = self._join.add(orjson.loads(event))
-            except orjson.JSONDecodeError:  # the client will have something to say about it
-                continue
-            except Exception as error:
-                failed(f"reading a chunk of {self.call.library.package}", error)
-                continue
-            if generated and self.first is None:
-                self.first = self.last
+        self._events.feed(data)
+        if self.first is None and self._events.begun:
+            self.first = self.last
+        self.chunks, self.exhausted = self._events.chunks, self.exhausted or self._events.done
 
     def end(self, error: BaseException | None = None, outcome: str | None = None) -> None:
         """End the event: with an error, or an outcome other than having come whole. Never raises an Exception."""
@@ -157,10 +151,15 @@ class StreamRecord:
             facts["outcome"] = outcome
         self.call.finish(answer, error, **facts)
 
+    def follow(self, generator: Any) -> None:
+        """Ask this generator whether the client's iterator is at work. It is not held: it holds this record."""
+        self._generator = ref(generator)
+
     def body_ended(self, error: BaseException | None = None) -> None:
         """Take note that the body ended or was closed. The client, while it is at work, says it better."""
         self._over = True
-        if not self.busy:
+        generator = None if self._generator is None else self._generator()
+        if not (self.busy or (generator is not None and generator.gi_running)):
             self.end(error, "closed")
 
     def idle(self) -> bool:
@@ -211,9 +210,10 @@ class Body(_BodyProxy):
 
     def __iter__(self) -> Iterator[bytes]:
         record = self._self_record
+        receive = record.receive
         try:
             for data in self.__wrapped__:
-                record.receive(data)
+                receive(data)
                 yield data
         except GeneratorExit:
             raise
@@ -234,9 +234,10 @@ class AsyncBody(_BodyProxy):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         record = self._self_record
+        receive = record.receive
         try:
             async for data in self.__wrapped__:
-                record.receive(data)
+                receive(data)
                 yield data
         except GeneratorExit:
             raise
@@ -250,6 +251,27 @@ class AsyncBody(_BodyProxy):
             await self.__wrapped__.aclose()
         finally:
             self._self_record.body_ended()
+
+
+def followed(iterator: Any, record: StreamRecord) -> Any:
+    """Follow a client's iterator over the parsed events to its end. What comes back takes its place."""
+    if hasattr(iterator, "__anext__"):
+        return AsyncFollowed(iterator, record)
+    if type(iterator) is GeneratorType:
+        record.follow(iterator)
+        return _to_its_end(iterator, record)
+    return Followed(iterator, record)
+
+
+def _to_its_end(iterator: Any, record: StreamRecord) -> Iterator[Any]:
+    """The same for a generator, which says itself whether it is at work: a step costs next to nothing."""
+    try:
+        yield from iterator
+    except BaseException as error:
+        record.end(error, "closed")
+        raise
+    record.exhausted = True
+    record.end()
 
 
 class Followed(_BodyProxy):
@@ -276,17 +298,27 @@ class Followed(_BodyProxy):
         return item
 
 
-class AsyncFollowed(_BodyProxy):
-    """The same of an asynchronous client."""
+class AsyncFollowed:
+    """The same of an asynchronous client. No proxy of wrapt's, whose attributes cost as much as all the rest here."""
+
+    __slots__ = ("__wrapped__", "_next", "_record")
+
+    def __init__(self, wrapped: Any, record: StreamRecord) -> None:
+        self.__wrapped__ = wrapped
+        self._next = wrapped.__anext__
+        self._record = record
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__wrapped__, name)
 
     def __aiter__(self) -> Any:
         return self
 
     async def __anext__(self) -> Any:
-        record = self._self_record
+        record = self._record
         record.busy = True
         try:
-            item = await self.__wrapped__.__anext__()
+            item = await self._next()
         except StopAsyncIteration:
             record.busy = False
             record.exhausted = True

@@ -18,23 +18,25 @@ __all__ = ["Events", "Frames", "decoder", "events_of", "mime_of", "read_body"]
 class Events:
     """Cuts a stream of server-sent events into the data of each."""
 
-    __slots__ = ("_data", "_rest")
+    __slots__ = ("pending", "rest")
 
     def __init__(self) -> None:
-        self._rest = b""
-        self._data: list[bytes] = []
+        self.rest = b""
+        """The beginning of a line."""
+        self.pending: list[bytes] = []
+        """The data of an event that is not complete."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take the next bytes, give the data of every event that is complete."""
-        lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()
+        lines = (self.rest + data).split(b"\n")
+        self.rest = lines.pop()
         for line in lines:
             if line.endswith(b"\r"):
                 line = line[:-1]
             if line.startswith(b"data:"):
-                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-            elif not line and self._data:
-                event, self._data = b"\n".join(self._data), []
+                self.pending.append(line[6:] if line[5:6] == b" " else line[5:])
+            elif not line and self.pending:
+                event, self.pending = b"\n".join(self.pending), []
                 yield event
 
 

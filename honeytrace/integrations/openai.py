@@ -57,17 +57,21 @@ _IDENTITY = {
 }
 
 
-def _message(answer: Any) -> Any:
-    return get(answer, "choices", 0, "message")
+def _said(answer: Any, name: str) -> Any:
+    """A field of the first message, most often of plain dicts."""
+    choices = answer.get("choices") if type(answer) is dict else None
+    first = choices[0] if type(choices) is list and choices else None
+    message = first.get("message") if type(first) is dict else None
+    return message.get(name) if type(message) is dict else get(answer, "choices", 0, "message", name)
 
 
-def _calls_of(message: Any) -> Any:
+def _calls_of(answer: Any) -> Any:
     calls = []
-    for call in get(message, "tool_calls") or ():
+    for call in _said(answer, "tool_calls") or ():
         function = get(call, "function") or get(call, "custom")
         arguments = get(function, "arguments") or get(function, "input")
         calls.append(tool_call(get(call, "id"), get(function, "name"), arguments))
-    legacy = get(message, "function_call")
+    legacy = _said(answer, "function_call")
     if legacy:
         calls.append(tool_call(None, get(legacy, "name"), get(legacy, "arguments")))
     return calls or None
@@ -86,13 +90,13 @@ CHAT = Operation(
     inputs={"chat_history": lambda request: shown(request.get("messages"))},
     content=frozenset({"messages"}),
     outputs={
-        "role": lambda answer: get(_message(answer), "role") or "assistant",
-        "content": lambda answer: get(_message(answer), "content"),
-        "tool_calls": lambda answer: _calls_of(_message(answer)),
-        "refusal": lambda answer: get(_message(answer), "refusal"),
-        "reasoning": lambda answer: get(_message(answer), "reasoning_content") or get(_message(answer), "reasoning"),
-        "audio": lambda answer: shown(get(_message(answer), "audio")),
-        "annotations": lambda answer: get(_message(answer), "annotations") or None,
+        "role": lambda answer: _said(answer, "role") or "assistant",
+        "content": lambda answer: _said(answer, "content"),
+        "tool_calls": _calls_of,
+        "refusal": lambda answer: _said(answer, "refusal"),
+        "reasoning": lambda answer: _said(answer, "reasoning_content") or _said(answer, "reasoning"),
+        "audio": lambda answer: shown(_said(answer, "audio")),
+        "annotations": lambda answer: _said(answer, "annotations") or None,
         "choices": _all_choices,
     },
     metadata={**_IDENTITY, "finish_reason": lambda answer: get(answer, "choices", 0, "finish_reason")},

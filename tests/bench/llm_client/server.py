@@ -7,11 +7,13 @@ what was recorded can be counted by them. The model's name says how many chunks 
 from __future__ import annotations
 
 import json
+import random
 import re
 import socket
 import sys
 import threading
 from itertools import count
+from typing import Any
 
 PIECES = [" forager", " number", " seven", " danced", " at", " the", " eastern", " edge", ",", " twice"]
 TEXT = "".join(PIECES) * 10
@@ -47,15 +49,18 @@ def whole() -> bytes:
 
 
 def streamed(chunks: int) -> bytes:
-    """A stream: every event is a chunk of HTTP of its own."""
+    """A stream: every event is a chunk of HTTP of its own, and ends with noise of its own, as the real ones do."""
     deltas = [{"role": "assistant", "content": "", "refusal": None}]
     deltas += [{"content": PIECES[number % len(PIECES)]} for number in range(chunks - 3)]
-    rest = {**HEAD, "object": "chat.completion.chunk", "usage": None, "obfuscation": "a1b2c3"}
-    events = [
+    rest = {**HEAD, "object": "chat.completion.chunk"}
+    events: list[dict[str, Any]] = [
         {**rest, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]} for delta in deltas
     ]
     events.append({**rest, "choices": [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}]})
-    events.append({**rest, "choices": [], "usage": USAGE})
+    events.append({**rest, "choices": []})
+    for event in events:
+        noise = "".join(random.choices("abcdefghijklmnopqrstuvwxyzABC0123456789", k=random.randint(2, 14)))
+        event.update(usage=None if event["choices"] else USAGE, obfuscation=noise)
     lines = [f"data: {json.dumps(event, separators=(',', ':'))}\n\n".encode() for event in events]
     pieces = b"".join(b"%x\r\n%b\r\n" % (len(line), line) for line in [*lines, b"data: [DONE]\n\n", b""])
     return b"content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n" + pieces
