@@ -120,6 +120,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="medians are shown; default: 15")
     parser.add_argument("--only", metavar="MODULES", help="of: langsmith, openinference; honeytrace is always there")
+    parser.add_argument("--in-process", action="store_true", help="without sockets: steadier on a busy machine")
     parser.add_argument("--tolerance", type=float, default=0.0, help="0.2 is a fifth of the goal")
     parser.add_argument("--venvs", type=Path, default=cache, metavar="PATH", help=f"default: {cache}")
     return parser.parse_args()
@@ -136,6 +137,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="honeytrace-bench-") as home, server:
         assert server.stdout is not None
         url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
+        if given.in_process:
+            url = "http://in.process/v1"
         for contender in chosen:
             runners.append(start(contender, url, given.venvs, home))
         for number in range(given.rounds):

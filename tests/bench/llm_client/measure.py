@@ -10,13 +10,21 @@ import asyncio
 import gc
 import json
 import sys
+from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
+from statistics import median
 from time import process_time, thread_time
 from typing import Any, NamedTuple
 
+import openai._base_client
+import server
 from openai import AsyncOpenAI, OpenAI
+
+http: Any = getattr(openai._base_client, "httpx2", None) or openai._base_client.httpx  # what this version uses
+
+IN_PROCESS = "http://in.process/v1"
 
 _numbers = count()
 
@@ -58,26 +66,56 @@ KINDS = {
 }
 
 
-def run(client: Any, requests: list[dict[str, Any]]) -> float:
-    """Make these calls; give the CPU seconds of this thread."""
-    began = thread_time()
+def run(client: Any, requests: list[dict[str, Any]]) -> list[float]:
+    """Make these calls; give the CPU seconds of this thread for each."""
+    seconds = []
     for given in requests:
+        began = thread_time()
         answer = client.chat.completions.create(**given)
         if "stream" in given:
             for _ in answer:
                 pass
-    return thread_time() - began
+        seconds.append(thread_time() - began)
+    return seconds
 
 
-async def arun(client: Any, requests: list[dict[str, Any]]) -> float:
+async def arun(client: Any, requests: list[dict[str, Any]]) -> list[float]:
     """The same with an asynchronous client."""
-    began = thread_time()
+    seconds = []
     for given in requests:
+        began = thread_time()
         answer = await client.chat.completions.create(**given)
         if "stream" in given:
             async for _ in answer:
                 pass
-    return thread_time() - began
+        seconds.append(thread_time() - began)
+    return seconds
+
+
+class Pieces(http.SyncByteStream, http.AsyncByteStream):  # type: ignore[misc]
+    """A body that is there already."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.pieces)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            yield piece
+
+
+class InProcess(http.BaseTransport, http.AsyncBaseTransport):  # type: ignore[misc]
+    """The server's answers without a network."""
+
+    def handle_request(self, request: Any) -> Any:
+        mime, pieces = server.reply(request.read())
+        return http.Response(200, headers={"content-type": mime, "x-request-id": "req_1"}, stream=Pieces(pieces))
+
+    async def handle_async_request(self, request: Any) -> Any:
+        mime, pieces = server.reply(await request.aread())
+        return http.Response(200, headers={"content-type": mime, "x-request-id": "req_1"}, stream=Pieces(pieces))
 
 
 class Measured:
@@ -87,17 +125,20 @@ class Measured:
         self.contender = import_module(module).Contender()
         self.loop = asyncio.new_event_loop()
         self.clients = {}
-        for awaited, make in ((False, OpenAI), (True, AsyncOpenAI)):
-            plain, traced = (make(base_url=url, api_key="sk-bench-0123456789", max_retries=0) for _ in "12")
+        given: dict[str, Any] = {"base_url": url, "api_key": "sk-bench-0123456789", "max_retries": 0}
+        for awaited, make, transport in ((False, OpenAI, http.Client), (True, AsyncOpenAI, http.AsyncClient)):
+            if url == IN_PROCESS:
+                given["http_client"] = transport(transport=InProcess())
+            plain, traced = (make(**given) for _ in "12")
             self.clients[awaited] = plain, self.contender.wrap(traced)
         self.expected = 0
 
-    def once(self, kind: Kind, traced: bool) -> tuple[float, float]:
-        """One stretch of calls: CPU of this thread, and of the process until everything is delivered."""
+    def once(self, kind: Kind, traced: bool) -> tuple[list[float], float]:
+        """One stretch: CPU of this thread for each call, and of the process until everything is delivered."""
         client = self.clients[kind.awaited][traced]
         first, *requests = [request(kind.model, kind.messages) for _ in range(kind.calls + 1)]
 
-        def make(requests: list[dict[str, Any]]) -> float:
+        def make(requests: list[dict[str, Any]]) -> list[float]:
             return self.loop.run_until_complete(arun(client, requests)) if kind.awaited else run(client, requests)
 
         if not traced:
@@ -123,16 +164,18 @@ class Measured:
         return seconds, total
 
     def round(self) -> dict[str, dict[str, float]]:
-        """Microseconds per call: plain, and what was added to it."""
+        """Microseconds: a plain call, and what was added to it; medians, since other programs are about."""
         figures = {}
         for name, kind in KINDS.items():
-            sums = [[0.0, 0.0], [0.0, 0.0]]
+            samples: tuple[list[float], list[float]] = ([], [])
+            process = [0.0, 0.0]
             for stretch in range(kind.stretches):
                 for traced in ((False, True), (True, False))[stretch % 2]:
-                    for place, seconds in enumerate(self.once(kind, traced)):
-                        sums[traced][place] += seconds / (kind.calls * kind.stretches) * 1e6
-            (plain, process), (ours, all_of_it) = sums
-            figures[name] = {"plain": plain, "added": ours - plain, "process": all_of_it - process}
+                    seconds, total = self.once(kind, traced)
+                    samples[traced].extend(seconds)
+                    process[traced] += total / (kind.calls * kind.stretches)
+            plain, ours = (median(seconds) * 1e6 for seconds in samples)
+            figures[name] = {"plain": plain, "added": ours - plain, "process": (process[True] - process[False]) * 1e6}
         return figures
 
 

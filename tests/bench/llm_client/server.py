@@ -40,15 +40,19 @@ ID = b"XXXXXXXX"
 _ids = count()
 
 
-def whole() -> bytes:
+Reply = tuple[str, list[bytes]]
+"""A media type, and the pieces of a body."""
+
+
+def whole() -> Reply:
     """The answer that is not streamed."""
     message = {"role": "assistant", "content": TEXT, "refusal": None, "annotations": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-    body = json.dumps({**HEAD, "object": "chat.completion", "choices": [choice], "usage": USAGE}).encode()
-    return b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    body = {**HEAD, "object": "chat.completion", "choices": [choice], "usage": USAGE}
+    return "application/json", [json.dumps(body).encode()]
 
 
-def streamed(chunks: int) -> bytes:
+def streamed(chunks: int) -> Reply:
     """A stream: every event is a chunk of HTTP of its own, and ends with noise of its own, as the real ones do."""
     deltas = [{"role": "assistant", "content": "", "refusal": None}]
     deltas += [{"content": PIECES[number % len(PIECES)]} for number in range(chunks - 3)]
@@ -62,22 +66,34 @@ def streamed(chunks: int) -> bytes:
         noise = "".join(random.choices("abcdefghijklmnopqrstuvwxyzABC0123456789", k=random.randint(2, 14)))
         event.update(usage=None if event["choices"] else USAGE, obfuscation=noise)
     lines = [f"data: {json.dumps(event, separators=(',', ':'))}\n\n".encode() for event in events]
-    pieces = b"".join(b"%x\r\n%b\r\n" % (len(line), line) for line in [*lines, b"data: [DONE]\n\n", b""])
-    return b"content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n" + pieces
+    return "text/event-stream; charset=utf-8", [*lines, b"data: [DONE]\n\n"]
 
 
-ANSWERS = {b"whole": whole()}
+REPLIES = {b"whole": whole()}
 
 
-def answer(body: bytes) -> bytes:
+def reply(body: bytes) -> Reply:
     """Give the answer to a request: model "whole", or "stream-N"."""
     found = re.search(rb'"model":\s*"([^"]+)"', body)
     assert found is not None, body
     model = found[1]
-    if model not in ANSWERS:
-        ANSWERS[model] = streamed(int(model.partition(b"-")[2]))
-    head = b"HTTP/1.1 200 OK\r\nx-request-id: req_%08d\r\nopenai-processing-ms: 412\r\n" % next(_ids)
-    return head + ANSWERS[model].replace(ID, b"%08d" % next(_ids))
+    if model not in REPLIES:
+        REPLIES[model] = streamed(int(model.partition(b"-")[2]))
+    mime, pieces = REPLIES[model]
+    number = b"%08d" % next(_ids)
+    return mime, [piece.replace(ID, number) for piece in pieces]
+
+
+def answer(body: bytes) -> bytes:
+    """The same as it travels."""
+    mime, pieces = reply(body)
+    head = (
+        f"HTTP/1.1 200 OK\r\nx-request-id: req_{next(_ids):08}\r\nopenai-processing-ms: 412\r\ncontent-type: {mime}\r\n"
+    )
+    if mime == "application/json":
+        return f"{head}content-length: {len(pieces[0])}\r\n\r\n".encode() + pieces[0]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""])
+    return f"{head}transfer-encoding: chunked\r\n\r\n".encode() + chunks
 
 
 def serve(connection: socket.socket) -> None:
