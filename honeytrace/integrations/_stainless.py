@@ -14,10 +14,11 @@ from contextvars import ContextVar, Token
 
 from honeytrace._diagnostics import guard
 from honeytrace._lifecycle import default_tracer
+from honeytrace.integrations._bodies import AsyncBody, Body, followed
 from honeytrace.integrations._calls import Library, ModelCall, start
 from honeytrace.integrations._operation import Operation, read_one
 from honeytrace.integrations._patching import Door, Target
-from honeytrace.integrations._streams import AsyncBody, Body, StreamRecord, followed
+from honeytrace.integrations._streams import StreamRecord
 from honeytrace.integrations._wire import mime_of, read_body
 
 TYPE_CHECKING = False

@@ -1,24 +1,19 @@
 """A streamed answer on its way to the program, and the one moment at which its event ends.
 
-The record listens in two places. The body of the HTTP answer says what arrives, when it is used up and when it is
-closed, whoever reads it and how. The client's own iterator, where there is one, says with which exception it failed.
-Both are proxies that keep the whole interface; the stream object itself is the client's own, untouched. The first end
-wins: exhausted, closed, broken off, or dropped and garbage collected.
-
-Nothing here is held by anything but the stream itself, so it lives exactly as long as the client lets it.
+What arrives, and how it ends, is told by those who listen (_bodies, _items, _read_once). The first end wins:
+exhausted, closed, broken off, or dropped and garbage collected. Nothing here is held by anything but the stream itself,
+so it lives exactly as long as the client lets it.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from time import perf_counter_ns
-from types import GeneratorType
 from weakref import WeakSet, ref
 
 import orjson
-import wrapt
 
 from honeytrace._diagnostics import failed
 from honeytrace.integrations._calls import ModelCall
@@ -29,11 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    _Proxy = wrapt.ObjectProxy[Any]
-else:
-    _Proxy = wrapt.ObjectProxy
-
-__all__ = ["AsyncBody", "AsyncFollowed", "Body", "Followed", "StreamRecord", "followed"]
+__all__ = ["StreamRecord"]
 
 _WAITING, _LARGE = 200, 1_000
 """So many chunks wait until they are read, unless one has more bytes than this."""
@@ -197,136 +188,3 @@ def _disown() -> None:
 atexit.register(_end_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_disown)
-
-
-class _BodyProxy(_Proxy):
-    def __init__(self, wrapped: Any, record: StreamRecord) -> None:
-        super().__init__(wrapped)
-        self._self_record = record
-
-
-class Body(_BodyProxy):
-    """The body of an answer, as the HTTP client reads it."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        record = self._self_record
-        receive = record.receive
-        try:
-            for data in self.__wrapped__:
-                receive(data)
-                yield data
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            record.body_ended(error)
-            raise
-        record.exhausted = True
-
-    def close(self) -> None:
-        try:
-            self.__wrapped__.close()
-        finally:
-            self._self_record.body_ended()
-
-
-class AsyncBody(_BodyProxy):
-    """The same of an asynchronous client."""
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        record = self._self_record
-        receive = record.receive
-        try:
-            async for data in self.__wrapped__:
-                receive(data)
-                yield data
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            record.body_ended(error)
-            raise
-        record.exhausted = True
-
-    async def aclose(self) -> None:
-        try:
-            await self.__wrapped__.aclose()
-        finally:
-            self._self_record.body_ended()
-
-
-def followed(iterator: Any, record: StreamRecord) -> Any:
-    """Follow a client's iterator over the parsed events to its end. What comes back takes its place."""
-    if hasattr(iterator, "__anext__"):
-        return AsyncFollowed(iterator, record)
-    if type(iterator) is GeneratorType:
-        record.follow(iterator)
-        return _to_its_end(iterator, record)
-    return Followed(iterator, record)
-
-
-def _to_its_end(iterator: Any, record: StreamRecord) -> Iterator[Any]:
-    """The same for a generator, which says itself whether it is at work: a step costs next to nothing."""
-    try:
-        yield from iterator
-    except BaseException as error:
-        record.end(error, "closed")
-        raise
-    record.exhausted = True
-    record.end()
-
-
-class Followed(_BodyProxy):
-    """A client's iterator over the parsed events, followed to its end."""
-
-    def __iter__(self) -> Any:
-        return self
-
-    def __next__(self) -> Any:
-        record = self._self_record
-        record.busy = True
-        try:
-            item = next(self.__wrapped__)
-        except StopIteration:
-            record.busy = False
-            record.exhausted = True
-            record.end()
-            raise
-        except BaseException as error:
-            record.busy = False
-            record.end(error, "closed")
-            raise
-        record.busy = False
-        return item
-
-
-class AsyncFollowed:
-    """The same of an asynchronous client. No proxy of wrapt's, whose attributes cost as much as all the rest here."""
-
-    __slots__ = ("__wrapped__", "_next", "_record")
-
-    def __init__(self, wrapped: Any, record: StreamRecord) -> None:
-        self.__wrapped__ = wrapped
-        self._next = wrapped.__anext__
-        self._record = record
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__wrapped__, name)
-
-    def __aiter__(self) -> Any:
-        return self
-
-    async def __anext__(self) -> Any:
-        record = self._record
-        record.busy = True
-        try:
-            item = await self._next()
-        except StopAsyncIteration:
-            record.busy = False
-            record.exhausted = True
-            record.end()
-            raise
-        except BaseException as error:
-            record.busy = False
-            record.end(error, "closed")
-            raise
-        record.busy = False
-        return item

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from typing import Any
+
 import pytest
 from openai_surface import Surface
 
@@ -36,3 +40,33 @@ def test_a_long_stream_is_bounded_and_still_counts_its_tokens(recorded: Traces) 
     (event,) = recorded
     assert event.metadata["total_tokens"] == 5
     assert len(event.outputs["content"]) < 600_000
+
+
+def test_a_body_that_the_client_reads_once_more_at_the_end_is_recorded_once(recorded: Traces) -> None:
+    """Newer versions read on until nothing comes; the bodies of some transports then begin again."""
+    import openai._base_client
+    from openai_protocol import chat_events
+
+    http: Any = getattr(openai._base_client, "httpx2", None) or openai._base_client.httpx
+
+    class Body(http.AsyncByteStream):  # type: ignore[misc]
+        async def __aiter__(self) -> Any:
+            for event in chat_events("plain", {}):
+                yield f"data: {json.dumps(event)}\n\n".encode()
+            yield b"data: [DONE]\n\n"
+
+    class Transport(http.AsyncBaseTransport):  # type: ignore[misc]
+        async def handle_async_request(self, request: Any) -> Any:
+            return http.Response(200, headers={"content-type": "text/event-stream"}, stream=Body())
+
+    async def whole() -> None:
+        async with http.AsyncClient(transport=Transport()) as transport:
+            client = openai.AsyncOpenAI(base_url="http://127.0.0.1/v1", api_key="sk-test-123456", http_client=transport)
+            asked = [{"role": "user", "content": "hi"}]
+            async for _ in await client.chat.completions.create(model="plain", messages=asked, stream=True):
+                pass
+
+    asyncio.run(whole())
+    [event] = recorded
+    assert event.outputs["content"] == "Hello world"
+    assert event.metadata["chunks"] == len(chat_events("plain", {}))

@@ -93,13 +93,13 @@ async def arun(client: Any, requests: list[dict[str, Any]]) -> list[float]:
 
 
 class Pieces(http.SyncByteStream, http.AsyncByteStream):  # type: ignore[misc]
-    """A body that is there already."""
+    """A body that is there already. It can be read once."""
 
     def __init__(self, pieces: list[bytes]) -> None:
-        self.pieces = pieces
+        self.pieces = iter(pieces)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.pieces)
+        return self.pieces
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for piece in self.pieces:
