@@ -15,7 +15,7 @@ import orjson
 
 from honeytrace._bookkeeping import finish_with, leave
 from honeytrace._context import settle
-from honeytrace._diagnostics import failed, guard
+from honeytrace._diagnostics import failed
 from honeytrace._doors import begin
 from honeytrace._lifecycle import default_tracer
 from honeytrace._span import Call, Extra, Plan, Recorder, add, live, submit_update
@@ -146,8 +146,10 @@ class ModelCall:
             if error is None:
                 metadata.update(_pace(metadata, usage))
             del metadata["first_ns"], metadata["last_ns"]
-        with guard("finishing a model call"):
+        try:
             self._end(outputs, metadata, error, problem)
+        except Exception as trouble:
+            failed("finishing a model call", trouble)
         priced = bool(usage) and "cost" not in metadata and self.library.cost is not None
         self._layer.end((*usage, "cost") if priced else usage, failed=error is not None)
         if error is not None and not isinstance(error, (Exception, GeneratorExit)):

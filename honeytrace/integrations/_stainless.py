@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 
-from honeytrace._diagnostics import guard
+from honeytrace._diagnostics import failed, guard
 from honeytrace._lifecycle import default_tracer
 from honeytrace.integrations._bodies import AsyncBody, Body, followed
 from honeytrace.integrations._calls import Library, ModelCall, start
@@ -99,7 +99,7 @@ class _Flight:
 
     def returned(self, result: Any) -> None:
         """End the event, or let the stream do so."""
-        with guard("finishing a model call"):
+        try:  # a guard on this path costs more than what it guards
             self.land()
             call, record = self.call, self.record
             if call is None:
@@ -112,6 +112,8 @@ class _Flight:
             iterator = getattr(result, "_iterator", None)
             if iterator is not None:
                 result._iterator = followed(iterator, record)
+        except Exception as error:
+            failed("finishing a model call", error)
 
     def failed(self, error: BaseException | None) -> None:
         """End the event with what the client raised, and with the answer if there was one."""
@@ -157,7 +159,7 @@ def stainless(
 
     def take_off(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Flight | None:
         """Start recording if this is a call of a model and not one that is being recorded already."""
-        with guard("starting a model call"):
+        try:
             options: Any = args[1] if len(args) > 1 else kwargs["options"]
             operation = _route(routes, options)
             around = _in_flight.get()
@@ -185,7 +187,9 @@ def stainless(
                 flight.start(options)
             flight.token = _in_flight.set(flight)
             return flight
-        return None
+        except Exception as error:
+            failed("starting a model call", error)
+            return None
 
     def request(wrapped: Any, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         flight = None if default_tracer.recorder is None else take_off(client, args, kwargs)
@@ -242,15 +246,19 @@ async def _async_copy_and_prepare(wrapped: Any, client: Any, args: tuple[Any, ..
 def _prepared(args: tuple[Any, ...], options: Any) -> None:
     flight = _in_flight.get()
     if flight is not None and args and flight.options is args[0]:
-        with guard("starting a model call"):
+        try:
             flight.start(options)
+        except Exception as error:
+            failed("starting a model call", error)
 
 
 def _process_response(wrapped: Any, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     flight = _in_flight.get()
     if flight is not None and flight.client is client:
-        with guard("reading an answer"):
+        try:
             flight.arrived(kwargs["response"], kwargs.get("retries_taken"))
+        except Exception as error:
+            failed("reading an answer", error)
     return wrapped(*args, **kwargs)
 
 

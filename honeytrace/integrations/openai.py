@@ -5,6 +5,9 @@ Covers openai 1.12 and later, OpenAI and AzureOpenAI, synchronous and asynchrono
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from honeytrace.integrations._calls import Library
 from honeytrace.integrations._joins import JoinChat, JoinResponse, JoinText
 from honeytrace.integrations._messages import failure, get, shown, tool_call
@@ -33,18 +36,19 @@ def provider(client: Any) -> str:
 
 def _usage(answer: Any) -> dict[str, Any]:
     """Tokens under the contract's names. Cached and reasoning tokens are part of the totals, as they come."""
-    usage = get(answer, "usage") or get(answer, "x_groq", "usage") or {}
-    inputs = get(usage, "prompt_tokens_details") or get(usage, "input_tokens_details")
-    outputs = get(usage, "completion_tokens_details") or get(usage, "output_tokens_details")
-    prompt, completion = get(usage, "prompt_tokens"), get(usage, "completion_tokens")
+    usage = get(answer, "usage") or get(answer, "x_groq", "usage")
+    look: Callable[[str], Any] = usage.get if type(usage) is dict else partial(get, usage)
+    inputs = look("prompt_tokens_details") or look("input_tokens_details")
+    outputs = look("completion_tokens_details") or look("output_tokens_details")
+    prompt, completion = look("prompt_tokens"), look("completion_tokens")
     tokens = {
-        "prompt_tokens": get(usage, "input_tokens") if prompt is None else prompt,
-        "completion_tokens": get(usage, "output_tokens") if completion is None else completion,
-        "total_tokens": get(usage, "total_tokens"),
+        "prompt_tokens": look("input_tokens") if prompt is None else prompt,
+        "completion_tokens": look("output_tokens") if completion is None else completion,
+        "total_tokens": look("total_tokens"),
         "cache_read_input_tokens": get(inputs, "cached_tokens"),
         "cache_write_input_tokens": get(inputs, "cache_write_tokens"),
         "reasoning_tokens": get(outputs, "reasoning_tokens"),
-        "cost": get(usage, "cost"),
+        "cost": look("cost"),
     }
     return {name: count for name, count in tokens.items() if isinstance(count, (int, float))}
 
