@@ -238,6 +238,22 @@ def test_fields_of_objects_and_of_dicts_are_read_alike_and_no_property_runs() ->
     assert plain(answer) == {"text": "a", "inner": {"text": "b", "unknown": 7}}
 
 
+def test_an_answer_is_read_by_its_fields_and_not_asked_for_them() -> None:
+    from honeytrace.integrations._operation import read
+    from honeytrace.integrations.openai import CHAT
+
+    class Part(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(extra="allow")
+
+        def __getitem__(self, name: Any) -> Any:
+            raise AssertionError("code of the client's ran")
+
+    message = {"role": "assistant", "content": "hi"}
+    parts = Part(choices=[Part(message=Part(**message))])  # type: ignore[call-arg]
+    for answer in (parts, {"choices": [{"message": Part(**message)}]}, {"choices": [{"message": message}]}):
+        assert read(CHAT.outputs, answer, "openai") == message
+
+
 def test_plain_values_are_given_back_and_not_copied() -> None:
     messages = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
     assert plain(messages) is messages
