@@ -117,6 +117,8 @@ def answer(server: ModelServer, path: str, headers: dict[str, str], raw: bytes) 
     if path not in known and not bedrock and not google:
         return None
     body = json.loads(raw)
+    if bedrock and "anthropic_version" not in body:  # Amazon's own client, see bedrock_protocol
+        return None
     if path == "/v1/messages/count_tokens":
         return Reply(body={"input_tokens": 5})
     if path == "/v1/messages/batches":
