@@ -90,7 +90,7 @@ def load(
     held = Settings.journal_bytes if journal_bytes is None else journal_bytes
     if isinstance(held, bool) or not isinstance(held, int) or held < 1_000_000:
         raise ConfigError(f"journal_bytes must be an integer from 1000000 up, not {held!r}")
-    if journal is not None and not isinstance(journal, (bool, str, os.PathLike)):
+    if journal == "" or (journal is not None and not isinstance(journal, (bool, str, os.PathLike))):
         raise ConfigError(f"journal must be a folder, or False for memory only, not {journal!r}")
     if enabled is not None and not isinstance(enabled, bool):
         raise ConfigError(f"enabled must be True or False, not {enabled!r}")

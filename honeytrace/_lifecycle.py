@@ -16,7 +16,7 @@ from honeytrace import _ids
 from honeytrace._bookkeeping import finish_late, late
 from honeytrace._context import disown
 from honeytrace._decorator import decorate
-from honeytrace._diagnostics import guard
+from honeytrace._diagnostics import guard, warn_once
 from honeytrace._event import Kind, resolve_event_type
 from honeytrace._span import Recorder, live
 from honeytrace._tracer import RecordingTracer
@@ -132,6 +132,8 @@ class Tracer(RecordingTracer):
         chosen = open_exporters(exporters, settings)
         if self.held:
             return self
+        if server_url is not None and settings.api_key is None and exporters is None:
+            warn_once("no key", "a server_url without an api_key: events go to the local store, not to the server")
         old_recorder, old = self.recorder, self._running
         if settings.enabled:
             self._running = Pipelines(chosen, settings)

@@ -324,7 +324,7 @@ def encode_extra(
         own = metadata if field == "metadata" else None
         if fixed or added or own:
             rest[field] = {**(fixed or {}), **(own or {}), **(added or {})}
-    return opened + b"," + orjson.dumps(rest)[1:] if rest else opened + b"}"
+    return opened + b"," + call.recorder.snapshotter.bounded(orjson.dumps(rest))[1:] if rest else opened + b"}"
 
 
 def add(recorder: Recorder, id: bytes, fields: Mapping[str, object]) -> bool:
@@ -356,4 +356,4 @@ def submit_update(
             target, content = ("metadata", {"error": values}) if field == "error" else (field, values)
             changes.setdefault(target, {}).update(pieces(recorder, content))
     if changes:
-        recorder.submit("update", id, orjson.dumps(changes), time_ns())
+        recorder.submit("update", id, recorder.snapshotter.bounded(orjson.dumps(changes)), time_ns())

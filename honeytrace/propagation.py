@@ -89,12 +89,15 @@ def inject(tracer: RecordingTracer, headers: MutableMapping[str, str]) -> None:
     with guard("announcing a session"):  # ahead of what others will send for it
         announce(recorder, current[0], current[4])
     session, event = current[0].decode(), current[1].decode()
-    members = [part for part in headers.get("baggage", "").split(",") if part.strip()]
+    names = {name.lower(): name for name in headers}  # as the program writes them: a second one beside it is not read
+    baggage = names.get("baggage", "baggage")
+    members = [part for part in headers.get(baggage, "").split(",") if part.strip()]
     ours = {"session_id": session, "parent_id": event, "source": _quote(recorder.source)}
     kept = [part for part in members if part.partition("=")[0].strip() not in ours]
-    headers["baggage"] = ",".join([*kept, *(f"{name}={value}" for name, value in ours.items())])
+    headers[baggage] = ",".join([*kept, *(f"{name}={value}" for name, value in ours.items())])
     flag = "01" if current[2] else "00"
-    headers["traceparent"] = f"00-{session.replace('-', '')}-{event.replace('-', '')[16:]}-{flag}"
+    traceparent = names.get("traceparent", "traceparent")
+    headers[traceparent] = f"00-{session.replace('-', '')}-{event.replace('-', '')[16:]}-{flag}"
 
 
 def _quote(text: str) -> str:
@@ -111,11 +114,15 @@ def extract(headers: object) -> tuple[bytes, bytes, bool] | None:
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     found: dict[str, str] = {}
     for name, value in pairs:  # type: ignore[attr-defined]
-        found.setdefault(_text(name).lower(), _text(value))
-    members = {
-        name.strip(): value.partition(";")[0].strip()
-        for name, _, value in (part.partition("=") for part in found.get("baggage", "").split(","))
-    }
+        name, value = _text(name).lower(), _text(value)
+        if name == "baggage" and name in found:  # W3C: several lines are one list
+            found[name] += f",{value}"
+        else:
+            found.setdefault(name, value)
+    members: dict[str, str] = {}
+    for part in found.get("baggage", "").split(","):
+        name, _, value = part.partition("=")
+        members.setdefault(name.strip(), value.partition(";")[0].strip())
     session = members.get("session_id", "").lower()
     parent = members.get("parent_id", "").lower()
     if not is_id(session):

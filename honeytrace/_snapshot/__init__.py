@@ -100,6 +100,13 @@ class Snapshotter:
             pass
         return self._slowly(values, names_checked=True)
 
+    def bounded(self, text: bytes) -> bytes:
+        """Shorten an object that is encoded already, where what was added to it bit by bit is too large as a whole."""
+        limits = self.limits
+        if len(text) <= limits.max_bytes + limits.max_bytes // 8:
+            return text
+        return fit(orjson.loads(text), limits.max_bytes, max_string=limits.max_string, seconds=limits.seconds)
+
     def is_secret(self, name: str) -> bool:
         """Say whether the value under this name is kept back. The answer is remembered."""
         if name in self.clean:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import orjson
+
 from honeytrace import _config, _text
 from honeytrace._config import Settings
 from honeytrace.cli.delivering import journals_of
@@ -144,7 +146,7 @@ def _server(settings: Settings, key: str) -> Iterator[_Finding]:
         yield _Finding("fail", "server", f"{host} gives no answer: {problem}", todo)
         return
     yield _Finding("ok", "server", f"{host} answers, in {seconds:.1f} s")
-    yield _accepted(answer.status, key)
+    yield _accepted(answer.status, key, _speaks_the_contract(answer.body))
     if date is not None:
         yield _clock(date)
 
@@ -175,7 +177,19 @@ def _ask(host: str, key: str) -> tuple[Answer | None, str | None, str]:
     return answer, dates[-1] if dates else None, ""
 
 
-def _accepted(status: int, key: str) -> _Finding:
+def _speaks_the_contract(body: bytes) -> bool:
+    """Whether an answer is one of the contract's: anything may listen behind an address."""
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(answer, dict) and bool({"event", "success", "statusCode"} & answer.keys())
+
+
+def _accepted(status: int, key: str, known: bool) -> _Finding:
+    if not known and (status == 404 or 200 <= status < 300):
+        text = f"answers, but not as the contract says (HTTP {status})"
+        return _Finding("fail", "server", text, "is this the address of a HoneyHive server, without /v1 at its end?")
     if status == 401:
         return _Finding("fail", "key", "refused by the server (HTTP 401)", "is it this server's key? Make another one")
     if status == 403 and key.startswith("hh_ingst_"):

@@ -146,9 +146,9 @@ def wrap(client: C) -> C:
 
 
 def _resolved(libraries: tuple[Any, ...]) -> tuple[str, ...]:
-    names = tuple(_ALIASES.get(name, name) for name in libraries)
+    names = tuple(_ALIASES.get(name, name) if isinstance(name, str) else name for name in libraries)
     for given, name in zip(libraries, names, strict=True):
-        if name not in _KNOWN:
+        if not isinstance(name, str) or name not in _KNOWN:
             raise TraceError(f"there is no integration {given!r}: expected {', '.join((*_KNOWN, *_ALIASES))}")
     return names
 

@@ -19,6 +19,7 @@ class Server(ThreadingHTTPServer):
     """Answers every GET with one status, and lives in another time."""
 
     status, skew = 404, 0.0
+    body = b'{"statusCode":404,"message":"no such event","success":false}'
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -30,9 +31,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append((self.path, self.headers["Authorization"]))
         self.send_response(self.server.status)
-        self.send_header("Content-Length", "2")
+        self.send_header("Content-Length", str(len(self.server.body)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(self.server.body)
 
     def date_time_string(self, timestamp=None):
         return email.utils.formatdate(time.time() + self.server.skew, usegmt=True)
@@ -85,6 +86,23 @@ def test_a_key_that_the_server_accepts_is_found_good_with_one_harmless_request(w
     ((path, authorization),) = web.asked
     assert path.startswith("/v1/events/")
     assert authorization == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b"<html>not here</html>"),
+        (200, b"<html>log in first</html>"),
+        (404, b'{"detail":"Not Found"}'),
+        (200, b""),
+    ],
+)
+def test_what_answers_but_is_no_server_of_the_contract_is_found_out(web, status, body):
+    web.status, web.body = status, body
+    code, found = doctor(HH_API_KEY=KEY, HH_API_URL=web.url)
+    assert code == 1
+    assert f"not as the contract says (HTTP {status})" in found["fail", "server"]
+    assert ("ok", "key") not in found or "accepted" not in found["ok", "key"]
 
 
 @pytest.mark.parametrize(

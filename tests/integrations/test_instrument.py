@@ -74,6 +74,8 @@ def test_an_unknown_name_is_refused_with_those_there_are() -> None:
         honeytrace.instrument("opnai")
     with pytest.raises(honeytrace.TraceError, match="'opnai'"):
         honeytrace.uninstrument("opnai")
+    with pytest.raises(honeytrace.TraceError, match=r"no integration \['openai'\]"):
+        honeytrace.instrument(["openai"])  # type: ignore[arg-type]
     with pytest.raises(honeytrace.TraceError, match="cost must be a function"):
         honeytrace.instrument("openai", cost=5)  # type: ignore[arg-type]
 

@@ -326,6 +326,44 @@ def test_headers_that_are_none_at_all_change_nothing_and_raise_nothing(traces: T
     assert traces.one("leaf").parent_id == traces.one("leaf").session_id
 
 
+@pytest.mark.parametrize("names", [("Baggage", "Traceparent"), ("BAGGAGE", "traceparent")])
+def test_headers_that_are_there_in_other_letters_are_written_to_not_beside(
+    traces: Traces, names: tuple[str, str]
+) -> None:
+    headers = {names[0]: "tenant=acme", names[1]: "00-" + "1" * 32 + "-" + "2" * 16 + "-01"}
+    with honeytrace.session("s") as session:
+        honeytrace.inject(headers)
+    assert set(headers) == set(names)
+    assert headers[names[0]].startswith("tenant=acme,session_id=")
+    with honeytrace.attach(headers), honeytrace.span("there"):
+        pass
+    assert traces.one("there").session_id == session.session_id
+
+
+def test_several_lines_of_baggage_are_read_as_one(traces: Traces) -> None:
+    session = str(uuid.uuid4())
+    headers = [(b"baggage", b"tenant=acme"), (b"Baggage", f"session_id={session}".encode())]
+    with honeytrace.attach(headers), honeytrace.span("there"):  # type: ignore[arg-type]
+        pass
+    assert traces.one("there").session_id == session
+
+
+def test_enrichment_bit_by_bit_is_bounded_as_a_whole(traces: Traces) -> None:
+    with honeytrace.span("greedy") as span:
+        for number in range(60):
+            span.enrich(metadata={f"page_{number}": f"{number}" * 48_000}, error="still said")
+    honeytrace.update_event(
+        span.event_id,
+        **{field: {f"{n}": "x" * 90_000 for n in range(6)} for field in ("metadata", "metrics", "feedback", "outputs")},
+    )
+    event = traces.one("greedy")
+    assert len(event.metadata) == 66
+    assert "characters" in event.metadata["page_7"]
+    assert event.error == "still said"
+    sizes = {record.kind: len(record.body) for record in traces.records}
+    assert max(sizes["root"] if "root" in sizes else sizes["event"], sizes["update"]) < 1_100_000, sizes
+
+
 @pytest.mark.parametrize("baggage", ["", "session_id", "session_id=", "session_id=x,parent_id=y", "=,;,", "\xff\x00"])
 def test_headers_with_wrong_ids_change_nothing(traces: Traces, baggage: str) -> None:
     with honeytrace.attach({"baggage": baggage}):

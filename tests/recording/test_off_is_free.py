@@ -18,6 +18,7 @@ import pytest
 
 import honeytrace
 from honeytrace import ConfigError, Event
+from honeytrace._diagnostics import reset_failures
 
 
 @honeytrace.trace
@@ -163,6 +164,7 @@ def test_the_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch)
     ("settings", "message"),
     [
         ({"sample_rate": 2}, "sample_rate must be a number between 0 and 1, not 2"),
+        ({"journal": ""}, "journal must be a folder, or False for memory only, not ''"),
         ({"sample_rate": "all"}, "sample_rate .* not 'all'"),
         ({"sample_rate": True}, "sample_rate .* not True"),
         ({"sample_rate": float("nan")}, "sample_rate .* not nan"),
@@ -399,3 +401,13 @@ def test_exporters_are_chosen_by_name(private_home: Path, capfd: pytest.CaptureF
     assert honeytrace.shutdown()
     assert "leaf" in "".join(capfd.readouterr())
     assert (private_home / "traces.db").exists()
+
+
+def test_a_server_that_is_named_without_a_key_is_not_passed_over_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HONEYTRACE_HOME", str(tmp_path))
+    monkeypatch.delenv("HH_API_KEY", raising=False)
+    reset_failures()
+    honeytrace.init(server_url="http://127.0.0.1:9")
+    assert "a server_url without an api_key: events go to the local store" in caplog.text
