@@ -426,16 +426,24 @@ class Journal:
     # Making room
 
     def _append_slowly(self, record: bytes, code: int) -> bool:
-        notice = None
         with self._lock:
             while not (put := self._put(record, code)):
                 if self.written + len(record) - self.released > self._max_bytes or not self._rotate(len(record)):
-                    notice = self._refuse(code > EVENTS)
+                    dropped = self._dropped[code > EVENTS]
+                    dropped["full"] = dropped.get("full", 0) + 1
                     break
+        try:
+            self._tell(put)
+        except RecursionError:  # the record is in the books: whoever heard of an error would bring it once more
+            pass
+        return put
+
+    def _tell(self, put: bool) -> None:
+        """Wake the flusher where it asked for that; say where records are kept in memory, and that one is refused."""
         if put and self.written >= self._wake_at:
             self.wake()
         self._say_in_memory()
-        if notice is not None:
+        if not put and (notice := self._notice()) is not None:
             with guard("reporting a refused record"):
                 logger.warning(
                     "the journal of %s is full (%d bytes): %d records refused so far",
@@ -443,7 +451,6 @@ class Journal:
                     self._max_bytes,
                     notice,
                 )
-        return put
 
     def _put(self, record: bytes, code: int) -> bool:
         """What `append` does, with nothing left for the flusher to be told."""
@@ -460,11 +467,10 @@ class Journal:
             return True
         return False
 
-    def _refuse(self, other: bool) -> int | None:
-        """Count a record that had no room; give the number of all of them if it is time to say so."""
-        dropped = self._dropped[other]
-        dropped["full"] = dropped.get("full", 0) + 1
-        return sum(one.get("full", 0) for one in self._dropped) if self._throttle.due(monotonic()) else None
+    def _notice(self) -> int | None:
+        """Give the number of all records that had no room if it is time to say so."""
+        with self._lock:
+            return sum(one.get("full", 0) for one in self._dropped) if self._throttle.due(monotonic()) else None
 
     def _rotate(self, needed: int) -> bool:
         """Begin another segment; False if none can be had."""

@@ -302,6 +302,31 @@ def test_a_signal_handler_may_append_in_the_middle_of_append_rotation_and_acknow
     assert len(journal._own) <= 1  # none is left over that nobody will ever write to
 
 
+def test_a_record_that_is_refused_for_lack_of_stack_is_not_kept_and_one_that_is_kept_is_not_refused(
+    journal: Journal,
+) -> None:
+    def wake(calls: int = 5) -> None:
+        if calls:
+            wake(calls - 1)
+
+    journal.wake = wake
+    journal.wake_from(0)
+    assert put(journal, b"{}")  # beginning a segment takes more stack than waking anybody
+    kept, limit = 1, sys.getrecursionlimit()
+    depth = len(__import__("inspect").stack())
+    for room in range(2, 40):
+        try:
+            sys.setrecursionlimit(depth + room)
+            kept += journal.append(*an_event())
+        except RecursionError:
+            pass
+        finally:
+            sys.setrecursionlimit(limit)
+        assert journal.books().recorded == kept
+    assert kept > 10
+    assert len(drain(journal)) == kept
+
+
 class Interrupt(BaseException):
     """What a Ctrl-C raises, without stopping the test run if it comes too late."""
 
