@@ -139,6 +139,7 @@ def finish_with(
             text, about = _describe(call.plan, call.recorder, error)
             own = {**own, **about}
         submit(call, encode_extra(call, ended, extra, outputs, text, own))
+        state = None
         if late:
             finish_late()
     except RecursionError:
@@ -183,11 +184,19 @@ def finish_late() -> None:
                 return
             continue
         fields, error, ended = waiting
+        id, state = fields[3], None
         try:
             call = Call(*fields)
-            if call.id is not None and live.pop(call.id, None) is not None:
+            state = None if id is None else live.pop(id, None)
+            if state is not None:
+                extra = state if isinstance(state, Extra) else Extra(call.plan)
                 text, about = (None, {}) if error is None else _describe(call.plan, call.recorder, error)
-                submit(call, encode_extra(call, ended, Extra(call.plan), None, text, about))
+                submit(call, encode_extra(call, ended, extra, None, text, about))
+        except RecursionError:  # here, too
+            if state is not None:
+                live[id] = state
+            late.append(waiting)
+            return
         except Exception as problem:
             failed("finishing a span", problem)
 

@@ -137,7 +137,7 @@ _CALL = """\
                 $rare.finish_enriched($rare.Call({call_fields}), $end, $state, $result)
         except $rare.RecursionError:
             if $state is not None and $id is not None:
-                $live.setdefault($id, $plan)
+                $live.setdefault($id, $state)
                 $call = {call_fields}
                 $late.append(($call, None, $clock()))
         except $rare.Exception as $error:

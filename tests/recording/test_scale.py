@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -252,6 +253,51 @@ def test_a_recursion_of_whatever_waits_leaves_nothing_behind_either(kind: str, s
         events = [event for event in traces if event.event_name != "leaf"]
         assert events
         assert all(str(event.error).startswith("RecursionError") for event in events)
+        assert_nothing_left_behind()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("enriches", [False, True])
+@pytest.mark.internal_failure_expected
+def test_what_finishes_at_the_end_of_the_stack_finishes_once_with_what_was_added_to_it(
+    shallow: None, fails: bool, enriches: bool
+) -> None:
+    ran: list[int] = []
+    enriched: list[int] = []
+
+    @honeytrace.trace
+    def dig(level: int) -> int:
+        ran.append(level)
+        if enriches:
+            honeytrace.enrich_span(metadata={"level": level})
+            if not failures["enriching a span"]:
+                enriched.append(level)
+        try:
+            return dig(level + 1)
+        except RecursionError:
+            if fails:
+                raise
+            return level
+
+    def fill(levels: int) -> None:
+        if levels:
+            fill(levels - 1)
+        else:
+            dig(1)
+
+    for spare in range(12):
+        ran.clear()
+        enriched.clear()
+        reset_failures()
+        with capture() as traces:
+            with suppress(RecursionError):
+                fill(spare)
+            leaf(1, 1)
+        digs = {event.inputs["level"]: event for event in traces.named("dig")}
+        assert len(digs) == len(traces.named("dig"))
+        assert len([level for level in ran if level not in digs]) <= failures["starting a span on a full stack"]
+        assert [level for level in enriched if digs[level].metadata.get("level") != level] == []
+        assert not failures["finishing a span"]
         assert_nothing_left_behind()
 
 
