@@ -217,10 +217,11 @@ class Journal:
             with self._lock:
                 held = (*self._orphans, *self._own) if self._theirs_next else (*self._own, *self._orphans)
                 segment = next((one for one in held if one.acknowledged < one.next), self._segment)
-            base, start, until = segment.base, segment.acknowledged, segment.next
+                # What comes later may be there in part, where appending takes the lock because it can be interrupted.
+                base, start, until = segment.base, segment.acknowledged, segment.next
             if start >= until:
                 return Batch(records=(), events=0, segment=segment, base=base, start=start, end=start)
-            begin, data = self._data(segment, start)
+            begin, data = self._data(segment, start, until)
             parsed = parse(data, start - begin, max_bytes=max_bytes, max_count=max(1, max_count))
             if parsed.records:
                 records = tuple(parsed.records)
@@ -230,12 +231,12 @@ class Journal:
             nothing = Batch(records=(), events=0, segment=segment, base=base, start=start, end=until)
             self._settle(nothing, self._delivered)
 
-    def _data(self, segment: Segment, start: int) -> tuple[int, bytes]:
-        """Read a segment from `start` on, unless it has been read before: offset and bytes."""
+    def _data(self, segment: Segment, start: int, until: int) -> tuple[int, bytes]:
+        """Read a segment from `start` to `until`, unless it has been read before: offset and bytes."""
         for held, begin, data in self._held:
             if held is segment and begin <= start < begin + len(data):
                 return begin, data
-        data = segment.read(start)
+        data = segment.read(start, until)
         self._held = [(segment, start, data), *self._held[:1]]
         return start, data
 

@@ -170,15 +170,16 @@ class Segment:
         """Whether the records outlive the process."""
         return self.path is not None
 
-    def read(self, start: int) -> bytes:
-        """Read from this offset to the end of what was written: less if the file is not what it was.
+    def read(self, start: int, until: int | None = None) -> bytes:
+        """Read between these offsets, or to the end of what was written: less if the file is not what it was.
 
         Raises:
             OSError: the disk does not give it back, this time.
         """
+        until = self.next if until is None else until
         if self.path is None:
-            return b"" if self.map is None else self.map[start : self.next]
-        until, pieces = self.next, []
+            return b"" if self.map is None else self.map[start:until]
+        pieces = []
         with self._fd_lock:
             while self.sound() and start < until and (piece := os.pread(self.fd, until - start, start)):
                 pieces.append(piece)

@@ -140,6 +140,52 @@ def test_eight_threads_and_a_consumer_every_record_comes_out_once_and_in_order(j
     assert journal.books().delivered == 4000
 
 
+def test_a_record_that_is_being_written_is_not_read_where_threads_take_turns_in_the_middle_of_it(
+    journal: Journal,
+) -> None:
+    journal.append = journal._append_locked  # type: ignore[method-assign]  # as under a debugger
+    assert put(journal, b"first")
+    assert drain(journal) == [b"first"]
+    assert put(journal, b"second")
+    reserved, go_on = threading.Event(), threading.Event()
+    before = journal._segment.next
+
+    def in_the_middle(frame: FrameType, event: str, _: object) -> object:
+        if frame.f_code is not Journal.append.__code__:
+            return in_the_middle if event == "call" else None
+        if journal._segment.next > before and not reserved.is_set():
+            reserved.set()
+            assert go_on.wait(10)
+        return in_the_middle
+
+    def write() -> None:
+        sys.settrace(in_the_middle)  # type: ignore[arg-type]
+        put(journal, b"third")
+
+    writer = threading.Thread(target=write)
+
+    def once_without_the_lock(frame: FrameType, event: str, _: object) -> object:
+        about_a_segment = frame.f_code is Journal.take.__code__ and "segment" in frame.f_locals
+        if about_a_segment and not journal._lock._is_owned() and writer.ident is None:  # type: ignore[attr-defined]
+            writer.start()
+            assert reserved.wait(10)
+        return once_without_the_lock
+
+    previous = sys.gettrace()
+    sys.settrace(once_without_the_lock)  # type: ignore[arg-type]
+    try:
+        batch = journal.take(ROOMY, 10)
+    finally:
+        sys.settrace(previous)
+    assert reserved.is_set()
+    assert [record.body for record in batch.records] == [b"second"]
+    go_on.set()
+    writer.join()
+    journal.acknowledge(batch)
+    assert drain(journal) == [b"third"]
+    assert_sound(journal.books())
+
+
 def test_threads_against_a_full_journal_keep_the_bound_and_the_books(tmp_path: Path) -> None:
     bound = 60_000
     journal = Journal("j", bound, DestinationFolder.of(tmp_path / "journal", "j", "there"))
