@@ -246,8 +246,8 @@ class RecordingTracer:
         if recorder is None or (current is not None and not current[2]):
             return None
         with guard("logging an event"):
-            now = time_ns() // 1000
-            end = now if times[1] is None else times[1]
+            called = time_ns()
+            end = called // 1000 if times[1] is None else times[1]
             start = end if times[0] is None else times[0]
             end = max(start, end)
             event_id = new_id()
@@ -286,7 +286,7 @@ class RecordingTracer:
                 kind = "root"
             else:
                 announce(recorder, session, current[4])
-            recorder.submit(kind, event_id, orjson.dumps(rest), start * 1000)
+            recorder.submit(kind, event_id, orjson.dumps(rest), called)
             return event_id.decode()
         return None
 

@@ -543,6 +543,28 @@ def test_files_that_others_change_cost_at_most_what_was_in_them(journals: Path, 
     assert sum(path.read_bytes() != b"not ours" for path in files(journals)) == 0
 
 
+def test_a_file_that_is_cut_short_is_noticed_whatever_time_the_events_say_they_are_from(journals: Path) -> None:
+    run(
+        """
+        import honeytrace
+        class Hanging:
+            name, destination = "hanging", "there"
+            def export(self, batch, deadline): threading.Event().wait()
+            def close(self): pass
+        honeytrace.init(exporters=[Hanging()], journal=journals)
+        moment = time.time() + 0.1
+        with honeytrace.session("import"):
+            while time.time() < moment + 0.01: honeytrace.log_event("x", start_time=moment)
+            for path in journals.rglob("*.seg"): os.truncate(path, 0)
+            time.sleep(0.001)
+            for _ in range(100): honeytrace.log_event("y", start_time=moment)
+        os._exit(0)
+        """,
+        journals,
+        noise="was removed or cut short",
+    )
+
+
 def test_nothing_is_written_to_a_file_that_got_the_number_of_one_of_ours(journals: Path, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     run(
