@@ -257,9 +257,15 @@ def announce(recorder: Recorder, session: bytes, opening: list[Any] | None) -> N
 
 
 def announce_session(
-    recorder: Recorder, session: bytes, name: str, start: int, inputs: bytes, fields: Mapping[str, object]
+    recorder: Recorder,
+    session: bytes,
+    name: str,
+    start: int,
+    inputs: bytes,
+    fields: Mapping[str, object],
+    called: int | None = None,
 ) -> None:
-    """Submit the record that opens a session; `start` is the wall clock in nanoseconds."""
+    """Submit the record that opens a session; `start` is the wall clock in nanoseconds, `called` that of the call."""
     body = {
         "session_id": session.decode(),
         "session_name": orjson.Fragment(recorder.snapshot(name)),
@@ -268,4 +274,4 @@ def announce_session(
         "inputs": orjson.Fragment(inputs),
         **fields,
     }
-    recorder.submit("session", session, orjson.dumps(body), start)
+    recorder.submit("session", session, orjson.dumps(body), start if called is None else called)

@@ -280,7 +280,7 @@ class RecordingTracer:
             rest.update({field: pieces(recorder, values) for field, values in given if values is not None})
             kind: Kind = "event"
             if alone and recorder.session_name is not None:
-                announce_session(recorder, session, recorder.session_name, start * 1000, b"{}", {})
+                announce_session(recorder, session, recorder.session_name, start * 1000, b"{}", {}, called)
                 kind = "last"
             elif alone:
                 kind = "root"

@@ -6,14 +6,14 @@ import asyncio
 import logging
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 import honeytrace
-from honeytrace import ConfigError, TraceError
+from honeytrace import ConfigError, Event, TraceError
 from honeytrace.sampling import RateSampler
 from honeytrace.testing import Traces, assert_tree, capture
 
@@ -621,6 +621,25 @@ def test_a_logged_event_has_the_times_it_was_given(traces: Traces) -> None:
         assert event.start_time == 1735787045123.457
         assert event.end_time == 1735787046123.458
         assert event.duration == 1000.001
+
+
+@pytest.mark.parametrize("session_name", [None, "imported"])
+def test_an_event_of_a_far_future_is_delivered(session_name: str | None) -> None:
+    class Keeping:
+        name = "keeping"
+
+        def export(self, batch: Sequence[Event], deadline: float) -> None:
+            kept.extend(batch)
+
+        def close(self) -> None:
+            pass
+
+    kept: list[Event] = []
+    honeytrace.init(exporters=[Keeping()], session_name=session_name)
+    event_id = honeytrace.log_event("far", start_time=99_999_999_999)  # seconds: more nanoseconds than 63 bits hold
+    assert honeytrace.flush(10)
+    assert [event.event_id for event in kept if event.kind == "event"] == [event_id]
+    assert {event.fields().get("start_time") for event in kept} - {None} == {99_999_999_999_000}
 
 
 def test_a_logged_event_s_end_is_never_before_its_start(traces: Traces) -> None:
