@@ -111,7 +111,11 @@ class Journal:
         self._segment: Segment
         self._writer: Writer | None
         self._held: list[tuple[Segment, int, bytes]]
-        """What was read of two segments and may hold more records: offset and bytes. The consumer's alone."""
+        """What was read of two segments and may hold more records: offset, base included, and bytes.
+
+        The consumer's alone. With the base, as a signal handler may drain on top of who reads, and what was read comes
+        in here when the segment is written from its start again.
+        """
         self._theirs_next: bool
         """Whether it is the turn of what the dead left."""
         self._begin(0)
@@ -221,7 +225,7 @@ class Journal:
                 base, start, until = segment.base, segment.acknowledged, segment.next
             if start >= until:
                 return Batch(records=(), events=0, segment=segment, base=base, start=start, end=start)
-            begin, data = self._data(segment, start, until)
+            begin, data = self._data(segment, base, start, until)
             parsed = parse(data, start - begin, max_bytes=max_bytes, max_count=max(1, max_count))
             if parsed.records:
                 records = tuple(parsed.records)
@@ -231,13 +235,13 @@ class Journal:
             nothing = Batch(records=(), events=0, segment=segment, base=base, start=start, end=until)
             self._settle(nothing, self._delivered)
 
-    def _data(self, segment: Segment, start: int, until: int) -> tuple[int, bytes]:
+    def _data(self, segment: Segment, base: int, start: int, until: int) -> tuple[int, bytes]:
         """Read a segment from `start` to `until`, unless it has been read before: offset and bytes."""
         for held, begin, data in self._held:
-            if held is segment and begin <= start < begin + len(data):
-                return begin, data
+            if held is segment and begin <= base + start < begin + len(data):
+                return begin - base, data
         data = segment.read(start, until)
-        self._held = [(segment, start, data), *self._held[:1]]
+        self._held = [(segment, base + start, data), *self._held[:1]]
         return start, data
 
     def acknowledge(self, batch: Batch, *, set_aside: bool = False) -> None:
@@ -578,7 +582,7 @@ class Journal:
             self._theirs_next = own
             self._set_limits()
         self._report_damage()
-        self._held = [one for one in self._held if one[0].acknowledged < one[1] + len(one[2])]
+        self._held = [one for one in self._held if one[0].base + one[0].acknowledged < one[1] + len(one[2])]
         if not self._let_go_if_done(segment):
             with guard("noting in the journal what has arrived"):
                 segment.remember()

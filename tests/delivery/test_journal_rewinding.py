@@ -13,6 +13,7 @@ from test_journal_files import a_journal, files, run
 from honeytrace import _journal
 from honeytrace._folders import DestinationFolder
 from honeytrace._journal import Journal
+from honeytrace._segment import Segment
 
 ROOMY = 1 << 30
 
@@ -80,6 +81,38 @@ def test_who_waits_for_what_has_left_goes_on_and_who_waits_for_what_came_after_w
     assert not journal.passed(after)
     drain(journal)
     assert journal.passed(after)
+
+
+def test_a_signal_handler_that_drains_while_a_batch_is_read_leaves_nothing_old_to_be_read_again(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_and_be_interrupted(segment: Segment, *between: int) -> bytes:
+        data = plain(segment, *between)
+        monkeypatch.setattr(Segment, "read", plain)
+        signal.raise_signal(signal.SIGUSR1)
+        return data
+
+    def take(count: int) -> list[bytes]:
+        batch = journal.take(ROOMY, count)
+        journal.acknowledge(batch)
+        return [record.body for record in batch.records]
+
+    plain, drained = Segment.read, []
+    previous = signal.signal(signal.SIGUSR1, lambda *_: drained.extend(drain(journal)))
+    first = fill(journal, 0, 40)
+    assert take(20) == first[:20]
+    second = fill(journal, 40, 20)
+    assert take(20) == first[20:]
+    monkeypatch.setattr(Segment, "read", read_and_be_interrupted)
+    take(1000)
+    signal.signal(signal.SIGUSR1, previous)
+    assert drained == second
+    third = fill(journal, 100, 40)
+    assert take(30) == third[:30]
+    third += fill(journal, 140, 20)
+    assert drain(journal, 10) == third[30:]
+    assert_closed(journal.books())
+    assert "damaged" not in journal.books().dropped
 
 
 def test_the_bound_holds_over_many_rounds(tmp_path: Path) -> None:
