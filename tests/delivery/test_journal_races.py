@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import gc
 import random
 import signal
 import sys
@@ -102,6 +103,37 @@ def test_no_call_and_no_jump_comes_between_reserving_a_place_and_filling_it(func
         assert "CALL" not in one.opname
         # The way out leads past the end; on 3.10 a jump that is taken lets other threads run.
         assert "JUMP" not in one.opname or one.argval > instructions[last].offset
+
+
+@pytest.mark.parametrize("size", [10, 20_000])
+def test_no_finaliser_runs_between_reserving_a_place_and_filling_it(journal: Journal, size: int) -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            out.extend(drain(journal))
+
+    class Sliced:
+        def __getitem__(self, _: slice) -> None:  # while that is held, Python before 3.12 has none to use again
+            append("event", id, body, 1)
+
+    out: list[bytes] = []
+    append, (_, id, body, _) = journal.append, an_event(body=b"x" * size)
+    threshold = gc.get_threshold()
+    try:
+        for count in range(400):
+            gc.disable()
+            Cycle()
+            gc.set_threshold(1 + count % 40)
+            gc.enable()
+            Sliced()[count:]
+    finally:
+        gc.set_threshold(*threshold)
+        gc.enable()
+    out += drain(journal)
+    assert_sound(journal.books())
+    assert len(out) == 400
 
 
 def test_no_call_comes_between_finding_a_segment_empty_and_beginning_it_again() -> None:
