@@ -25,7 +25,6 @@ from honeytrace.server.routes import uuid_in_path
 __all__ = ["routes"]
 
 _STATIC = Path(__file__).with_name("static")
-_AT_ONCE = 8  # events in one piece of a download
 _PLACES = ("/", "/s/{session_id}", "/compare/{a}/{b}", "/overview")
 
 
@@ -71,11 +70,11 @@ def routes(backend: Backend) -> list[BaseRoute]:
 
         async def pieces() -> AsyncIterator[bytes]:
             yield b'{"session_id":' + encoded(session_id) + b',"events":['
-            between = b""
-            for first in range(0, len(ids), _AT_ONCE):  # all of a session may be gigabytes
-                found = await ask(reading.whole, ids[first : first + _AT_ONCE])
+            between, left = b"", ids
+            while left:  # all of a session may be gigabytes
+                found, left = await ask(reading.whole, left)
                 if found:
-                    yield between + b",".join(encoded(event) for event in found)
+                    yield between + b",".join(found)
                     between = b","
             yield b"]}"
 

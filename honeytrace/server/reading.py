@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from honeytrace._event import FIELDS
+from honeytrace.server.bodies import encoded
 from honeytrace.server.digesting import TYPES
 from honeytrace.server.fields import cost_of, load, model_of, number, tokens_of
 from honeytrace.server.index import Index
@@ -17,6 +18,7 @@ from honeytrace.server.summaries import COLUMNS, summary
 
 __all__ = ["changed", "event", "events_of", "facets", "session", "value", "whole"]
 
+_PIECE = 8 * 1024 * 1024  # bytes
 _RARE = frozenset({"error", "model", "tokens", "cost", "first_token_ms", "feedback"})
 """What an outline leaves out when there is none."""
 
@@ -81,10 +83,21 @@ def events_of(index: Index, session_id: str) -> list[str]:
     return [event_id for (event_id,) in rows]
 
 
-def whole(index: Index, event_ids: list[str]) -> list[dict[str, Any]]:
-    """Events with all that they hold; those that are gone are left out."""
-    found = (_one(index, event_id) for event_id in event_ids)
-    return [_contract(event) for event in found if event is not None]
+def whole(index: Index, event_ids: list[str]) -> tuple[list[bytes], list[str]]:
+    """The first of these events with all that they hold, as many as make a piece, and the ids that are left.
+
+    Those that are gone are left out.
+    """
+    made: list[bytes] = []
+    size = 0
+    for place, event_id in enumerate(event_ids, 1):
+        event = _one(index, event_id)
+        if event is not None:
+            made.append(encoded(_contract(event)))
+            size += len(made[-1])
+        if size > _PIECE:
+            return made, event_ids[place:]
+    return made, []
 
 
 def facets(index: Index) -> dict[str, Any]:
