@@ -178,8 +178,8 @@ class Delivery:
         throttle = self._refusals if lasting else self._outages
         if (lasting or self.failures == 1) and self._word != text and throttle.due(monotonic()):
             with guard("reporting a failed export"):
-                name = self._exporter.name
-                logger.warning("cannot deliver to %s yet: %s (everything is kept, and tried again)", name, text)
+                kept = "kept in memory" if self._journal.in_memory() else "everything is kept"
+                logger.warning("cannot deliver to %s yet: %s (%s, and tried again)", self._exporter.name, text, kept)
         self._leave_word(text)
 
     def _leave_word(self, text: str | None) -> None:
