@@ -73,6 +73,11 @@ for name, package in (NEEDS | NEED_MORE).items():
     if find_spec(package) is None:
         SHOWN.pop(name)
 
+CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored where a shell started the tests beside itself
+"""
+
 ONLY_THIS_MACHINE = """
 import sys
 
@@ -132,7 +137,7 @@ def order(event: dict) -> tuple[bool, float]:
 
 def start(script: Path, home: Path, *arguments: str) -> subprocess.Popen[str]:
     home.mkdir(parents=True, exist_ok=True)
-    (home.parent / "sitecustomize.py").write_text(ONLY_THIS_MACHINE)
+    (home.parent / "sitecustomize.py").write_text(ONLY_THIS_MACHINE + CTRL_C)
     others = ("HH_", "PYTHON", "OPENAI_", "ANTHROPIC_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     path = [str(home.parent), str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
