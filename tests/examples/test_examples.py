@@ -75,7 +75,7 @@ for name, package in (NEEDS | NEED_MORE).items():
 
 CTRL_C = """
 import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored where a shell started the tests beside itself
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started the tests in its background
 """
 
 ONLY_THIS_MACHINE = """
