@@ -16,6 +16,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import honeytrace
+
+OURS = (str(Path(honeytrace.__file__).parent), "<honeytrace door")
+"""How the file names of our own frames begin, wherever the checkout and the environment are."""
+
 
 class BrokenOff(Exception):
     """Raised by a streamed body: the connection is closed there."""

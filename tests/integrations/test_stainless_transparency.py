@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from libraries import EVERY_LIBRARY
-from model_server import ModelServer
+from model_server import OURS, ModelServer
 from surface import MESSAGES
 from surface import StainlessSurface as Surface
 
@@ -27,7 +27,7 @@ _VARY = ("host", "x-stainless-runtime-version", "idempotency-key", "content-type
 
 
 def _frames(error: BaseException) -> list[str]:
-    return [frame.name for frame in traceback.extract_tb(error.__traceback__) if "honeytrace" in frame.filename]
+    return [frame.name for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(OURS)]
 
 
 def _plain(surface: Surface) -> Any:
