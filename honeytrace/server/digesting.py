@@ -128,9 +128,9 @@ def _show_first(connection: sqlite3.Connection, digests: list[Digest]) -> None:
             if kept is None or one.start <= kept.start:
                 first[one.session_id] = one
     connection.executemany(
-        "UPDATE sessions SET top_start = ?1, top_inputs = ?2, top_outputs = ?3"
-        " WHERE id = ?4 AND (top_start IS NULL OR top_start >= ?1)",
-        [(one.start, one.inputs, one.outputs, session_id) for session_id, one in first.items()],
+        "UPDATE sessions SET top_start = ?, top_inputs = ?, top_outputs = ?"
+        " WHERE id = ? AND (top_start IS NULL OR top_start >= ?)",
+        [(one.start, one.inputs, one.outputs, session_id, one.start) for session_id, one in first.items()],
     )
 
 
@@ -169,7 +169,10 @@ def _add_up(connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None
             here[5] = max(here[5], last)
     connection.executemany(
         "UPDATE sessions SET events = events + ?, errors = errors + ?, tokens = tokens + ?,"
-        " cost = CASE WHEN ?4 IS NULL THEN cost ELSE coalesce(cost, 0) + ?4 END,"
-        " first = min(coalesce(first, ?5), ?5), last = max(coalesce(last, ?6), ?6) WHERE no = ?7",
-        [(*values, session) for session, values in sums.items()],
+        " cost = CASE WHEN ? IS NULL THEN cost ELSE coalesce(cost, 0) + ? END,"
+        " first = min(coalesce(first, ?), ?), last = max(coalesce(last, ?), ?) WHERE no = ?",
+        [
+            (events, errors, tokens, cost, cost, first, first, last, last, session)
+            for session, (events, errors, tokens, cost, first, last) in sums.items()
+        ],
     )
