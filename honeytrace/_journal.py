@@ -605,7 +605,6 @@ class Journal:
         """Write from the start again if all has left: that memory is warm, and the disk has it to write once."""
         if segment is not self._segment or segment.acknowledged < segment.next or not segment.clear():
             return
-        self._held = [one for one in self._held if one[0] is not segment]
         with self._lock:
             # From here on nobody appends without the lock; a signal handler on top of this thread begins another
             # segment.

@@ -140,8 +140,8 @@ class Segment:
     """Some records, those that are still to be delivered behind `acknowledged`.
 
     Offsets count from the start of the file; `base` is what to add for bytes ever appended. Everything up to `next` has
-    been written; `append` of the journal adds
-    there without a lock, as long as it stays below `limit`. All else belongs to who holds the journal's lock.
+    been written; `append` of the journal adds there without a lock, as long as it stays below `limit`. All else belongs
+    to who holds the journal's lock.
     """
 
     __slots__ = (
@@ -220,8 +220,10 @@ class Segment:
         """Write the acknowledged offset into the file, so that nobody delivers again what has arrived."""
         with self._fd_lock:
             if self.path is not None and self.sound():
-                reached = self.acknowledged
-                os.pwrite(self.fd, _OFFSET.pack(reached, reached ^ _ALL_BITS), _OFFSET_AT)
+                self._write_offset(self.acknowledged)
+
+    def _write_offset(self, reached: int) -> None:
+        os.pwrite(self.fd, _OFFSET.pack(reached, reached ^ _ALL_BITS), _OFFSET_AT)
 
     def clear(self) -> bool:
         """Put zeros where everything has been delivered, so that it can be written again; False if that cannot be.
@@ -246,7 +248,7 @@ class Segment:
         with self._fd_lock:
             if not self.sound():
                 return False
-            os.pwrite(self.fd, _OFFSET.pack(HEADER, HEADER ^ _ALL_BITS), _OFFSET_AT)
+            self._write_offset(HEADER)
             self.synced = self._cleared = HEADER
         return True
 
