@@ -37,7 +37,15 @@ __all__ = [
     "submit",
 ]  # fmt: skip
 
-late: deque[tuple[tuple[Any, ...], BaseException | None, int] | None] = deque(maxlen=10_000)
+
+class _Late(deque["tuple[tuple[Any, ...], BaseException | None, int] | None"]):
+    __slots__ = ()
+
+    def __reduce__(self) -> Any:  # one per process
+        return "late"
+
+
+late: deque[tuple[tuple[Any, ...], BaseException | None, int] | None] = _Late(maxlen=10_000)
 """Spans that could not be finished where they ended, mostly for lack of stack. The next one takes them along.
 
 None stands for one that could not even start: it is only to be counted.

@@ -7,6 +7,7 @@ call opened is shared by all below it, and emptied once that is done.
 
 from __future__ import annotations
 
+import copyreg
 from contextvars import ContextVar, Token
 
 TYPE_CHECKING = False
@@ -41,7 +42,15 @@ has nothing below it, the usual case, is announced and completed by its own even
 NOTHING_KEPT: Current = (b"", b"", False, 0, None)
 """Current under suppress(): nothing below is recorded."""
 
-gone: dict[bytes, Current | None] = {}
+
+class _Gone(dict[bytes, "Current | None"]):
+    __slots__ = ()
+
+    def __reduce__(self) -> str:  # one per process, as the variables are
+        return "gone"
+
+
+gone: dict[bytes, Current | None] = _Gone()
 """Spans that may still be current somewhere though they ended, and what was current before them. See `settle`.
 
 A span opened by hand, or by the callback of a framework, may end while another one is current, or in another context
@@ -59,6 +68,20 @@ def new_variable() -> ContextVar[Current | None]:
     variable: ContextVar[Current | None] = ContextVar("honeytrace", default=None)
     variables.append(variable)
     return variable
+
+
+def _variable(index: int) -> ContextVar[Current | None]:
+    return variables[index]
+
+
+def _reduce_variable(variable: ContextVar[Any]) -> Any:
+    """Pickle the variable of the default tracer by its place: a door that is pickled by value holds on to it."""
+    if variables and variable is variables[0]:
+        return _variable, (0,)
+    raise TypeError(f"cannot pickle {type(variable).__module__ + '.' + type(variable).__qualname__!r} object")
+
+
+copyreg.pickle(ContextVar, _reduce_variable)
 
 
 def disown() -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import FunctionType, MethodType
-from weakref import WeakSet
 
-from honeytrace._doors import behind, build
+from honeytrace._doors import behind, build, is_door
 from honeytrace._parameters import parameters_of
 from honeytrace._plan import CallPlan, Options, SignaturePlan, check_names
 from honeytrace._receivers import Receivers
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["decorate"]
-
-_doors: WeakSet[FunctionType] = WeakSet()
-"""Every door: decorating a door again replaces it.
-
-What a door was made from is in its own cells: held from here, a function that refers to itself would never be freed.
-"""
 
 
 def decorate(target: Any, tracer: Any, given: dict[str, Any]) -> Any:
@@ -64,7 +57,7 @@ def decorate(target: Any, tracer: Any, given: dict[str, Any]) -> Any:
 
 def _function(function: FunctionType, tracer: Any, given: dict[str, Any]) -> FunctionType:
     carried: dict[str, Any] = {}
-    if function in _doors and behind(function, "tracer") is tracer:
+    if is_door(function) and behind(function, "tracer") is tracer:
         # Traced twice: recorded once, with the outer decorator's words where both speak.
         if not given:
             return function
@@ -96,7 +89,6 @@ def _function(function: FunctionType, tracer: Any, given: dict[str, Any]) -> Fun
     receivers.door = door
     vars(door).update(carried)
     plan.given = given
-    _doors.add(door)
     return door
 
 
@@ -140,7 +132,7 @@ def _class(cls: type, tracer: Any, given: dict[str, Any]) -> type:
         if name.startswith("_") and name != "__call__":
             continue
         inner = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
-        if type(inner) is FunctionType and inner not in _doors:
+        if type(inner) is FunctionType and not is_door(inner):
             setattr(cls, name, decorate(member, tracer, _for_method(given, inner)))
     return cls
 

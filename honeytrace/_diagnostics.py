@@ -11,22 +11,27 @@ from collections import Counter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
-    from types import TracebackType
+    from types import CodeType, TracebackType
     from typing import Any
 
     logger: logging.Logger
 
 __all__ = [
+    "DOOR_NAMES",
     "Throttle",
     "failed",
     "failures",
     "guard",
+    "is_door_code",
     "is_interruption",
     "logger",
     "on_failure",
     "reset_failures",
     "warn_once",
 ]
+
+DOOR_NAMES = "_ht_"
+"""How names of ours begin in the code of a door; longer where a parameter of the function begins like that."""
 
 failures: Counter[str] = Counter()
 """Internal failures so far, by what was being done."""
@@ -63,6 +68,11 @@ def failed(doing: str, error: BaseException) -> None:
             _logger().debug("failed while %s", doing, exc_info=error)
     except Exception:  # a logging set-up that raises, or a stack that is already full
         return
+
+
+def is_door_code(code: CodeType) -> bool:
+    """Say whether this is the code of a door: by its free names, since its file name may be lost when it is pickled."""
+    return any(name.startswith(DOOR_NAMES) for name in code.co_freevars[:1])
 
 
 def is_interruption(error: BaseException) -> bool:

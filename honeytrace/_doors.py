@@ -20,7 +20,7 @@ import orjson
 
 from honeytrace._bookkeeping import announce, complete, fail, finish_enriched, finish_late, keeps, late, leave
 from honeytrace._context import gone, settle
-from honeytrace._diagnostics import failed
+from honeytrace._diagnostics import DOOR_NAMES, failed, is_door_code
 from honeytrace._door_source import begin_source, door_source, encode_by_plan, encode_parameters, factory_source
 from honeytrace._event import PLAIN_SCALARS, SEPARATOR
 from honeytrace._ids import new_id, take
@@ -32,11 +32,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["begin", "behind", "build", "build_for_proxy"]
+__all__ = ["begin", "behind", "build", "build_for_proxy", "is_door"]
 
 _CO_COROUTINE, _CO_ITERABLE_COROUTINE = 0x80, 0x100
 
-_RARE = SimpleNamespace(
+
+class _Rare(SimpleNamespace):
+    def __reduce__(self) -> str:
+        return "_RARE"
+
+
+_RARE = _Rare(
     Call=Call,
     Exception=Exception,
     IndexError=IndexError,
@@ -126,7 +132,7 @@ def build(
     the arguments: for a function that takes `*args` on behalf of another.
     """
     parameters = parameters_of(function)
-    prefix = "_ht_"
+    prefix = DOOR_NAMES
     while any(name.startswith(prefix) for name in parameters.names):
         prefix += "_"
     shown = [name for name in parameters.names if name in captured]
@@ -150,6 +156,11 @@ def build(
     return door
 
 
+def is_door(function: FunctionType) -> bool:
+    """Say whether this is a door, made here or in another process."""
+    return is_door_code(function.__code__)
+
+
 def behind(door: FunctionType, name: str) -> Any:
     """What a door was built with, by its name in _BOUND: read from its cells."""
     names = (cell.lstrip("_").removeprefix("ht").lstrip("_") for cell in door.__code__.co_freevars)
@@ -168,7 +179,7 @@ def build_for_proxy(flags: int, *, tracer: object, plan: object) -> FunctionType
     if flags & _CO_COROUTINE:
         call = "$wrapped"
     body = door_source(parameters, flags, encode, call)
-    door = _factory(factory_source(body, _NAMES, "_ht_"))(*_GIVEN.values(), *_bound(tracer, plan, None, None, None))
+    door = _factory(factory_source(body, _NAMES, DOOR_NAMES))(*_GIVEN.values(), *_bound(tracer, plan, None, None, None))
     if not flags:
         return door
 
@@ -181,7 +192,7 @@ def build_for_proxy(flags: int, *, tracer: object, plan: object) -> FunctionType
 @cache
 def _compile_begin() -> Callable[[Plan, Recorder, bytes], Call | None]:
     """Make the function that starts a span whose inputs are encoded already, from the same text as the doors."""
-    begin: Any = _factory(factory_source(begin_source(), _GIVEN, "_ht_"))(*_GIVEN.values())
+    begin: Any = _factory(factory_source(begin_source(), _GIVEN, DOOR_NAMES))(*_GIVEN.values())
     return begin  # type: ignore[no-any-return]
 
 

@@ -16,7 +16,16 @@ _BLOCK = 256
 _WIDTH = 37
 _RANDOM = tuple(column for column in range(36) if column not in (8, 13, 14, 18, 19, 23))
 _page = b"00000000-0000-4000-a000-000000000000 " * _BLOCK
-_pool: list[bytes] = []
+
+
+class _Pool(list[bytes]):
+    __slots__ = ()
+
+    def __reduce__(self) -> str:  # one per process: an id must not be given out by two
+        return "_pool"
+
+
+_pool = _Pool()
 
 take = _pool.pop
 """Take an id made earlier; raises IndexError when the block is used up. For the hot path; see new_id."""

@@ -74,12 +74,13 @@ def check_names(options: Options, names: Collection[str], where: str) -> None:
 class CallPlan(Plan):
     """A plan with the rules of one decorated callable."""
 
-    __slots__ = ("_function", "_markers", "_names", "_options", "_secret", "given")
+    __slots__ = ("_function", "_markers", "_name", "_names", "_options", "_secret", "given")
 
     def __init__(self, name: str, options: Options, names: Sequence[str], function: object) -> None:
         fixed = {"config": options.config, "metadata": options.metadata}
         super().__init__(options.event_name or name, options.event_type, fixed, options.expected)
         self.reduce = options.reduce
+        self._name = name
         self._options = options
         self._names = tuple(names)
         self._function = function
@@ -87,6 +88,13 @@ class CallPlan(Plan):
         self._secret: frozenset[str] = frozenset()
         self.given: dict[str, Any] = {}
         """What `trace(...)` was given, word for word: a decorator on top of this one adds to it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what was decorated and how; what was worked out of it is worked out again, in the other process."""
+        return _again, (type(self), self._made_of(), self.given)
+
+    def _made_of(self) -> tuple[Any, ...]:
+        return self._name, self._options, self._names, self._function
 
     def prepare(self, recorder: Recorder) -> None:
         """Find out which rules apply under this recorder, so that a call without any pays nothing."""
@@ -178,6 +186,9 @@ class SignaturePlan(CallPlan):
         self._guarded = len(self._captured) < len(names)
         self._restricted = options.capture_inputs is not True or bool(options.exclude)
 
+    def _made_of(self) -> tuple[Any, ...]:
+        return self._name, self._options, self._signature, self._function, self._target
+
     def bind(
         self,
         args: tuple[Any, ...],
@@ -213,6 +224,12 @@ class SignaturePlan(CallPlan):
         except Exception as error:
             failed("naming arguments", error)
             return {}
+
+
+def _again(kind: type[CallPlan], made_of: tuple[Any, ...], given: dict[str, Any]) -> CallPlan:
+    plan = kind(*made_of)
+    plan.given = given
+    return plan
 
 
 def _copied(value: Any, copies: dict[int, Any]) -> Any:

@@ -11,6 +11,10 @@ from types import FunctionType
 
 from honeytrace._diagnostics import failed
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["Receivers"]
 
 
@@ -27,6 +31,13 @@ class Receivers(dict[type, int]):
         super().__init__(dict.fromkeys((str, int, float, bool, type(None), list, dict, tuple, bytes), 0))
         self._function = function
         self.door: object = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what to look for; what was found is found again, among the classes of the other process."""
+        return Receivers, (self._function,), self.door
+
+    def __setstate__(self, door: object) -> None:
+        self.door = door
 
     def __missing__(self, kind: type) -> int:
         try:

@@ -50,7 +50,15 @@ OBJECT_FIELDS = ("metadata", "metrics", "feedback", "config", "user_properties")
 ENRICHABLE = (*OBJECT_FIELDS, "outputs", "error")
 """What may be added to a span."""
 
-live: dict[bytes, Plan | Extra] = {}
+
+class _Live(dict[bytes, "Plan | Extra"]):
+    __slots__ = ()
+
+    def __reduce__(self) -> str:  # one per process: what is pickled with a door in it finds that of its own process
+        return "live"
+
+
+live: dict[bytes, Plan | Extra] = _Live()
 """Running spans, and sessions opened by hand, by event id."""
 
 

@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 from typing import Any, TypeAlias
 
 from honeytrace._context import NOTHING_KEPT, leave, variables
-from honeytrace._diagnostics import is_interruption
+from honeytrace._diagnostics import is_door_code, is_interruption
 from honeytrace._snapshot._types import type_name
 
 __all__ = ["describe_error", "format_traceback"]
@@ -105,7 +105,7 @@ def _frames(traceback: TracebackType | None) -> tuple[list[tuple[FrameType, int]
     tail: list[tuple[FrameType, int]] = []
     count = 0
     while traceback is not None and count < _FRAMES:
-        if traceback.tb_frame.f_code.co_filename.startswith("<honeytrace"):  # a door: nobody's concern
+        if is_door_code(traceback.tb_frame.f_code):  # a door: nobody's concern
             traceback = traceback.tb_next
             continue
         count += 1
