@@ -19,7 +19,7 @@ from honeytrace.integrations._patching import Patches, wrap_instance
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any, Literal, TypeVar
 
     from honeytrace.integrations._pricing import Cost
 
@@ -84,7 +84,7 @@ _hooked: set[str] = set()
 _patches: dict[str, Patches] = {}
 
 
-def instrument(*libraries: str, cost: Cost | None = None) -> tuple[str, ...]:
+def instrument(*libraries: str, cost: Cost | Literal["genai-prices"] | None = None) -> tuple[str, ...]:
     """Record every call of these client libraries; without names, of all that are installed. Returns their names.
 
     A library goes by the name it is imported under; "google", "google-genai" and "gemini" mean google.genai, "bedrock"
@@ -92,17 +92,24 @@ def instrument(*libraries: str, cost: Cost | None = None) -> tuple[str, ...]:
 
     Before or after the library is imported, before or after init(); twice does no harm. `cost(provider, model, usage)`
     gives US dollars, or None where it does not know; it runs in a thread of its own, and only where the provider gives
-    no figure itself.
+    no figure itself. It is asked about the model of the request, and where it does not know that one (a deployment, an
+    alias), about the model that answered. "genai-prices" takes the table of that package (extra `prices`).
 
     Raises:
-        TraceError: there is no integration of that name, or `cost` is no function.
+        TraceError: there is no integration of that name, `cost` is no function, or its package is not installed.
     """
     named = _resolved(libraries)
-    if cost is not None and not callable(cost):
-        raise TraceError(f"cost must be a function of provider, model and usage, not {type(cost).__name__}")
+    prices: Any = cost
+    if cost == "genai-prices":
+        from honeytrace.integrations._prices import GenaiPrices
+
+        prices = GenaiPrices()
+    if prices is not None and not callable(prices):
+        given = repr(prices) if isinstance(prices, str) else type(prices).__name__
+        raise TraceError(f"cost must be a function of provider, model and usage, or 'genai-prices', not {given}")
     chosen = named or tuple(name for name in _KNOWN if _is_installed(name))
     for name in chosen:
-        _wanted[name] = cost
+        _wanted[name] = prices
         for module in _modules(name):
             if module in sys.modules:
                 _arrive(name)

@@ -155,7 +155,8 @@ class ModelCall:
         if error is not None and not isinstance(error, (Exception, GeneratorExit)):
             self._layer.interrupt_those_around(error)
         if priced and self.library.cost is not None:
-            price(self.library.cost, self.provider, self.model, dict(usage), self._recorder, self._id)
+            models = self.model, metadata.get("response_model")
+            price(self.library.cost, self.provider, models, dict(usage), self._recorder, self._id)
 
     def _is_untold(self, id: bytes, state: Plan | Extra) -> bool:
         """Say whether this running span is a model event that nothing is known of: the step of a framework is none."""

@@ -36,12 +36,12 @@ _worker: tuple[int, Thread] | None = None
 
 
 def price(
-    cost: Cost, provider: str, model: str | None, usage: Mapping[str, Any], recorder: Recorder, id: bytes
+    cost: Cost, provider: str, models: tuple[Any, Any], usage: Mapping[str, Any], recorder: Recorder, id: bytes
 ) -> None:
-    """Ask for a price in the background, and add it to the event."""
+    """Ask for a price in the background, and add it to the event. The models: of the request, and of the answer."""
     with guard("asking for a price"):
         try:
-            _jobs.put_nowait((cost, provider, model, usage, recorder, id))
+            _jobs.put_nowait((cost, provider, models, usage, recorder, id))
         except Full as full:
             failed("asking for a price", full)
         _start()
@@ -95,9 +95,11 @@ def _work() -> None:
         if isinstance(job, Event):
             job.set()
             continue
-        cost, provider, model, usage, recorder, id = job
+        cost, provider, (model, answered), usage, recorder, id = job
         with guard("asking for a price"):
             dollars = cost(provider, model, usage)
+            if dollars is None and isinstance(answered, str) and answered != model:
+                dollars = cost(provider, answered, usage)
             if dollars is not None:
                 fields = {"metadata": {"cost": float(dollars), "cost_source": getattr(cost, "__name__", "cost")}}
                 if not add(recorder, id, fields):

@@ -222,14 +222,14 @@ class Step(Layer):
             left=True,
             ended=None if ended is None else max(call.start, min(int(ended * 1e9) - call.anchor, perf_counter_ns())),
         )
-        self._price(counted)
+        self._price(counted, metadata.get("response_model"))
 
-    def _price(self, counted: Mapping[str, Any]) -> None:
+    def _price(self, counted: Mapping[str, Any], answered: Any) -> None:
         cost, id = self.framework.cost, self.id
         if cost is not None and id is not None and self.known and "cost" not in self.known:
             self.known |= {"cost"}
             provider, model = self.config.get("provider"), self.config.get("model")
-            price(cost, str(provider or self.framework.package), model, dict(counted), self._recorder, id)
+            price(cost, str(provider or self.framework.package), (model, answered), dict(counted), self._recorder, id)
 
 
 def _is_cancellation(error: object) -> TypeGuard[BaseException]:

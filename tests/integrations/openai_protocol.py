@@ -197,6 +197,8 @@ def answer(server: ModelServer, path: str, headers: dict[str, str], raw: bytes) 
     if model == "slow":
         server.release.wait(20)
     made = whole(model, body)
+    if model == "our-deployment":
+        made["model"] = "gpt-4o-mini-2024-07-18"
     if model == "paid":
         made["usage"] = {**USAGE, "cost": 0.0125}
     return Reply(body=made)

@@ -76,8 +76,9 @@ def test_an_unknown_name_is_refused_with_those_there_are() -> None:
         honeytrace.uninstrument("opnai")
     with pytest.raises(honeytrace.TraceError, match=r"no integration \['openai'\]"):
         honeytrace.instrument(["openai"])  # type: ignore[arg-type]
-    with pytest.raises(honeytrace.TraceError, match="cost must be a function"):
-        honeytrace.instrument("openai", cost=5)  # type: ignore[arg-type]
+    for given, shown in ((5, "int"), ("genai_prices", "'genai_prices'")):
+        with pytest.raises(honeytrace.TraceError, match=f"cost must be a function.* 'genai-prices', not {shown}"):
+            honeytrace.instrument("openai", cost=given)  # type: ignore[arg-type]
 
 
 def test_nothing_is_imported_that_the_program_does_not_import() -> None:
