@@ -13,6 +13,7 @@ Every finished call becomes one event and is delivered in the background. The ma
       the path of one call, as text       _door_source; off that path: _bookkeeping, _stream, _plan
       opened by hand                      _tracer, _blocks; what is current: _context, propagation
     delivery, in the background           exporters ← _delivery, _flusher ← _journal ← _pipelines
+      what the journal consists of        _segment (a file), _records (the form of one record), _folders, _books
     wired together by                     _lifecycle
     client libraries                      integrations
     for people                            cli, _tree, exporters.console, exporters.local

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from honeytrace._event import KINDS, Event
-from honeytrace._segment import frame, parse
+from honeytrace._records import frame, parse
 
 try:
     import fcntl

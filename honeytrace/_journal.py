@@ -24,21 +24,8 @@ from zlib import crc32
 from honeytrace._books import Books, Tally, tally
 from honeytrace._diagnostics import Throttle, guard, logger, warn_once
 from honeytrace._event import Event, Kind
-from honeytrace._segment import (
-    CODES,
-    EVENTS,
-    HEADER,
-    LARGE,
-    MARK,
-    PRIME,
-    Segment,
-    count_others,
-    in_memory,
-    large_head,
-    pack_head,
-    parse,
-    take_stock,
-)  # fmt: skip
+from honeytrace._records import CODES, EVENTS, LARGE, MARK, PRIME, count_others, large_head, pack_head, parse
+from honeytrace._segment import HEADER, Segment, in_memory, take_stock
 
 if TYPE_CHECKING:
     from honeytrace._folders import DestinationFolder, Writer

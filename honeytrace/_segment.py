@@ -4,29 +4,15 @@ The file, all numbers little-endian:
 
     header, 64 bytes
         6 bytes     "htjrnl"
-        1 byte      version of this format: 1
+        1 byte      version of this format, and of that of the records: 1
         1 byte      zero
         8 bytes     the offset up to which everything has been delivered (at least 64)
         8 bytes     the same with all its bits turned over
         40 bytes    zero
-    records, up to the end of the file or the first place that is all zeros to the end
-        4 bytes     mark: F5 48 54 F6, which no UTF-8 text contains
-        1 byte      kind: 1 event, 2 root, 3 last, 4 session, 5 update, 6 note
-        1 byte      what is checked of the body: 0 all of it, 1 every 61st byte
-        2 bytes     zero
-        4 bytes     length of what follows the head: id and body
-        4 bytes     CRC-32 of id and body, begun with (time + kind + 3 * duration) modulo 2**30 - 35
-        8 bytes     time in nanoseconds since the epoch, signed
-        8 bytes     duration in nanoseconds where the body is packed (_event.unpack), -1 where it is JSON
-        36 bytes    id, ASCII
-        the rest    body
+    records (their form: _records), up to the end of the file or the first place that is all zeros to the end
 
-Bodies of more than 16 KB have every 61st byte checked, or the sum would cost as much as encoding them; and as they are
-text, whatever is no UTF-8 or a zero gives damage away as well.
-
-A reader that meets something else looks for the next mark with a whole record behind it, so a torn or damaged record
-costs that record only. Files are read with read(2), never through the mapping: a file that somebody cut short would
-end the process with SIGBUS.
+Files are read with read(2), never through the mapping: a file that somebody cut short would end the process with
+SIGBUS.
 """
 
 from __future__ import annotations
@@ -34,106 +20,31 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 from struct import error as StructError
 from threading import RLock
-from zlib import crc32
 
-from honeytrace._event import Event, unpack
+from honeytrace._records import Parsed, count_others, parse
 
 __all__ = [
-    "CODES", "EVENTS", "HEADER", "LARGE", "MARK", "PRIME", "Parsed", "Segment", "count_others", "create", "frame",
-    "head_size", "identity", "in_memory", "large_head", "open_existing", "pack_head", "parse", "peek", "take_stock",
-]  # fmt: skip
+    "HEADER",
+    "Segment",
+    "create",
+    "identity",
+    "in_memory",
+    "open_existing",
+    "peek",
+    "take_stock",
+]
 
 HEADER = 64
-MARK = b"\xf5HT\xf6"
-CODES: dict[str, int] = {"event": 1, "root": 2, "last": 3, "session": 4, "update": 5, "note": 6}
-EVENTS = 3
-"""Codes up to here are events, those above are not."""
 _MAGIC, _VERSION = b"htjrnl", 1
 _FILE_HEAD = Struct("<6sBxQQ")
 _OFFSET = Struct("<QQ")
 _OFFSET_AT = 8
 _ALL_BITS = (1 << 64) - 1
-_HEAD = Struct("<4sBB2xIIqq")
-pack_head, head_size = _HEAD.pack, _HEAD.size
-_ID = 36
-LARGE = 16_384
-"""Bodies of more bytes are checked in part."""
-_STEP = 61
-PRIME = 2**30 - 35
-_KINDS = (None, *CODES)
 _ZEROS = bytes(1 << 18)
-
-
-def frame(kind: str, id: bytes, body: bytes, time_ns: int, took_ns: int = -1) -> bytes:
-    """Encode one record as it stands in a segment; `append` of the journal does the same without a call."""
-    code = CODES[kind]
-    if len(body) > LARGE:
-        return large_head(code, id, body, time_ns, took_ns) + body
-    rest = id + body
-    check = crc32(rest, (time_ns + code + took_ns * 3) % PRIME)
-    return pack_head(MARK, code, 0, len(rest), check, time_ns, took_ns) + rest
-
-
-def large_head(code: int, id: bytes, body: bytes, time_ns: int, took_ns: int) -> bytes:
-    """Encode what stands before a large body, the id included."""
-    check = crc32(body[::_STEP], crc32(id, (time_ns + code + took_ns * 3) % PRIME))
-    return pack_head(MARK, code, 1, len(id) + len(body), check, time_ns, took_ns) + id
-
-
-def _text_of(id: bytes, body: bytes, method: int, time_ns: int, took_ns: int) -> bytes | None:
-    """Give the JSON of a body whose checksum is right; None if it is damaged all the same, where part was checked."""
-    try:
-        text = body if took_ns < 0 else unpack(id, body, time_ns, took_ns)
-        return text if not method or (b"\0" not in text and (text.isascii() or text.decode())) else None
-    except ValueError:  # UnicodeDecodeError among them
-        return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parsed:
-    """What was read: whole records, where reading ended, and how many damaged places were passed over."""
-
-    records: list[Event]
-    end: int
-    damaged: int
-
-
-def parse(data: bytes, start: int = 0, *, max_bytes: int | None = None, max_count: int | None = None) -> Parsed:
-    """Read records from `start` on, at least one if there is any; bounds are of bodies and of records."""
-    records: list[Event] = []
-    total, position, size, damaged, sound = len(data), start, 0, 0, True
-    unpack_head, count = _HEAD.unpack_from, total if max_count is None else max_count
-    new, kind = tuple.__new__, Event  # half the price of Event(...)
-    while position < total and len(records) < count:
-        begin = position + head_size
-        if begin <= total:
-            mark, code, method, length, check, time_ns, took_ns = unpack_head(data, position)
-            end = begin + length
-            if mark == MARK and end <= total and length >= _ID and 0 < code < len(_KINDS) and method < 2:
-                id, body = data[begin : begin + _ID], data[begin + _ID : end]
-                checked = body[::_STEP] if method else body
-                whole = crc32(checked, crc32(id, (time_ns + code + took_ns * 3) % PRIME)) == check
-                text = _text_of(id, body, method, time_ns, took_ns) if whole else None
-                if text is not None:
-                    size += len(text)
-                    if records and max_bytes is not None and size > max_bytes:
-                        break
-                    records.append(new(kind, (_KINDS[code], id, text, time_ns)))
-                    position, sound = end, True
-                    continue
-        following = data.find(MARK, position + 1)
-        if following < 0 and data.count(0, position) == total - position:
-            break  # zeros up to the end were never written to
-        damaged += sound
-        sound = False
-        position = following if following >= 0 else total
-    return Parsed(records=records, end=position, damaged=damaged)
 
 
 class Segment:
@@ -389,11 +300,6 @@ def take_stock(segment: Segment) -> None:
     segment.next = segment.acknowledged + parsed.end
     segment.records = len(parsed.records) + parsed.damaged  # a damaged place counts as one event
     segment.others = count_others(parsed.records)
-
-
-def count_others(records: Sequence[Event]) -> int:
-    """Count the records that are no events by themselves."""
-    return sum(CODES[record.kind] > EVENTS for record in records)
 
 
 def peek(path: Path) -> Parsed:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from honeytrace._dead_letters import DeadLetter, DeadLetters
 from honeytrace._folders import DestinationFolder, WriterState, all_destinations
-from honeytrace._segment import count_others, peek
+from honeytrace._records import count_others
+from honeytrace._segment import peek
 
 __all__ = ["Destination", "Waiting", "all_states", "name_of"]
 

@@ -15,7 +15,7 @@ from delivery_fakes import an_event
 
 import honeytrace
 from honeytrace._dead_letters import DeadLetters
-from honeytrace._segment import MARK
+from honeytrace._records import MARK
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{Path(honeytrace.__file__).parents[1]}{os.pathsep}{Path(__file__).parent}"}
 

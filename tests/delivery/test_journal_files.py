@@ -25,7 +25,8 @@ from honeytrace._delivery import Delivery
 from honeytrace._event import Event
 from honeytrace._folders import DestinationFolder, WriterState, all_destinations
 from honeytrace._journal import Journal
-from honeytrace._segment import HEADER, frame
+from honeytrace._records import frame
+from honeytrace._segment import HEADER
 from honeytrace.exceptions import ExportError
 
 ROOMY = 1 << 30

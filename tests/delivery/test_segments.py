@@ -12,19 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from honeytrace._event import KINDS, SEPARATOR, Event, packed_frame
-from honeytrace._segment import (
-    HEADER,
-    LARGE,
-    MARK,
-    create,
-    frame,
-    head_size,
-    in_memory,
-    open_existing,
-    parse,
-    peek,
-    take_stock,
-)  # fmt: skip
+from honeytrace._records import LARGE, MARK, frame, head_size, parse
+from honeytrace._segment import HEADER, create, in_memory, open_existing, peek, take_stock
 
 QUICK = settings(max_examples=150, deadline=None)
 
