@@ -1,21 +1,25 @@
 """The Model Context Protocol's package: calls of tools, on the client's side and on the server's.
 
-Covers mcp 1.x and 2.x: `ClientSession.call_tool`, and the tools of `FastMCP` (1.x) and `MCPServer` (2.x). The client
-puts what is current into the request's `_meta` (traceparent and baggage; from 1.20 on), the server takes it from there:
-its event is a child of the client's, in the same session, whatever carries the messages. What the program puts there
-itself stays. Where nothing is recorded nothing is put there, except that a session is not kept: so that it is not kept
-on the other side, either.
+Covers mcp 1.x and 2.x: `ClientSession.call_tool`, the tools of `FastMCP` (1.x) and `MCPServer` (2.x), and what handles
+calls of tools in a low-level `Server`, or in packages on top of one; in 1.x as far as it is registered after
+instrument(). The client puts what is current into the request's `_meta` (traceparent and baggage; from 1.20 on), the
+server takes it from there: its event is a child of the client's, in the same session, whatever carries the messages.
+What the program puts there itself stays. Where nothing is recorded nothing is put there, except that a session is not
+kept: so that it is not kept on the other side, either.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import lru_cache
-from inspect import signature
 from weakref import WeakKeyDictionary
+
+import wrapt
 
 from honeytrace._diagnostics import guard
 from honeytrace._lifecycle import default_tracer
@@ -75,22 +79,72 @@ async def _handle(wrapped: Any, tools: Any, args: tuple[Any, ...], kwargs: dict[
     name, arguments = _named(args, kwargs)
     context = args[2] if len(args) > 2 else kwargs.get("context")
     converts = args[3] if len(args) > 3 else kwargs.get("convert_result", False)
-    meta = _meta_of(context)
-    with _attached(meta), _under_way([tools, name, arguments, meta]):
-        call = start_tool(name, arguments, {"tool_name": name, "mcp_server_name": _name_of(context), "mcp": "server"})
+    cell = [tools, name, arguments, _meta_of(context)]
+    return await _served(lambda: wrapped(*args, **kwargs), cell, _name_of(context), bool(converts))
+
+
+async def _served(run: Callable[[], Awaitable[Any]], cell: list[Any], server_name: str | None, converted: bool) -> Any:
+    """Run a tool on the server's side as what the client's call led to; the cell says what is under way."""
+    _, name, arguments, meta = cell
+    with _attached(meta), _under_way(cell):
+        call = start_tool(name, arguments, {"tool_name": name, "mcp_server_name": server_name, "mcp": "server"})
         try:
-            result = await wrapped(*args, **kwargs)
+            result = await run()
         except:
             error = sys.exc_info()[1]
             fail_tool(call, _cause(error), error_code=_code(error))
             raise
         outputs: object = result
         problem = None
-        if converts:
+        if converted:
             with guard("reading what a tool gave"):
                 outputs, problem = _read(result)
         finish_tool(call, outputs, problem)
         return result
+
+
+def _registration(wrapped: Any, server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`@server.call_tool()` of 1.x: what it is given handles all tools of this server."""
+    register = wrapped(*args, **kwargs)
+
+    def decorator(function: Any) -> Any:
+        if _is_the_packages(function):
+            return register(function)
+        register(wrapt.FunctionWrapper(function, handle))
+        return function
+
+    def handle(function: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        name, arguments = _named(args, kwargs)
+        is_on = getattr(inspect.getattr_static(server, "call_tool", None), "_self_switch", ())
+        if default_tracer.recorder is None or not is_on or not isinstance(name, str):
+            return function(*args, **kwargs)
+        cell = [server, name, arguments, _meta_of(server)]
+        return _served(lambda: function(*args, **kwargs), cell, server.name, True)
+
+    return decorator
+
+
+def _handler(wrapped: Any, server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`get_request_handler` of 2.x: what is to handle a request that has come."""
+    entry = wrapped(*args, **kwargs)
+    if entry is None or default_tracer.recorder is None or "tools/call" not in (*args, *kwargs.values()):
+        return entry
+    with guard("looking at what handles a call"):
+        handler = entry.handler
+
+        def handle(context: Any, params: Any) -> Any:
+            if default_tracer.recorder is None:
+                return handler(context, params)
+            cell = [server, params.name, params.arguments, context.meta]
+            return _served(lambda: handler(context, params), cell, server.name, True)
+
+        return entry if _is_the_packages(handler) else replace(entry, handler=handle)
+    return entry
+
+
+def _is_the_packages(handler: Any) -> bool:
+    """Say whether a handler is the package's own, which leads to a tool that is recorded by itself."""
+    return str(getattr(handler, "__module__", "")).partition(".")[0] == "mcp"
 
 
 async def _initialize(wrapped: Any, session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -130,7 +184,7 @@ def _under_way(cell: list[Any]) -> Iterator[None]:
 @lru_cache(maxsize=64)
 def _takes_meta(kind: Hashable) -> bool:
     """Say whether call_tool() of this class takes `meta`; the oldest ones do not."""
-    return "meta" in signature(kind.call_tool).parameters  # type: ignore[attr-defined]
+    return "meta" in inspect.signature(kind.call_tool).parameters  # type: ignore[attr-defined]
 
 
 def _with_meta(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -205,12 +259,18 @@ def _read(result: Any) -> tuple[object, str | None]:
     content = getattr(result, "content", None)
     if content is None:  # a question back, for example
         return result, None
-    structured = getattr(result, "structured_content", None) or getattr(result, "structuredContent", None)
+    structured = _either(result, "structured_content", "structuredContent")
     outputs = structured if isinstance(structured, dict) else _shown(content)
-    if not (getattr(result, "is_error", False) or getattr(result, "isError", False)):
+    if not _either(result, "is_error", "isError"):
         return outputs, None
     texts = [text for text in (getattr(block, "text", None) for block in content) if isinstance(text, str)]
     return outputs, "\n".join(texts) or "the tool says that it failed"
+
+
+def _either(source: Any, new: str, old: str) -> Any:
+    """A field by its name in 2.x, else by that in 1.x: asking for the old one where there is a new one warns."""
+    found = getattr(source, new, source)
+    return getattr(source, old, None) if found is source else found
 
 
 def _shown(content: Sequence[Any]) -> dict[str, object]:
@@ -221,7 +281,7 @@ def _shown(content: Sequence[Any]) -> dict[str, object]:
         if kind == "text":
             shown.append(block.text)
         elif kind in ("image", "audio"):
-            mime = getattr(block, "mime_type", None) or getattr(block, "mimeType", None) or "application/octet-stream"
+            mime = _either(block, "mime_type", "mimeType") or "application/octet-stream"
             shown.append({"type": kind, "data": media(block.data, mime)})
         else:
             shown.append(block)
@@ -234,4 +294,6 @@ TARGETS = (
     Target("mcp.client.session", "ClientSession", "initialize", _initialize),
     Target("mcp.server.mcpserver.tools.tool_manager", "ToolManager", "call_tool", _server),
     Target("mcp.server.fastmcp.tools.tool_manager", "ToolManager", "call_tool", _server),
+    Target("mcp.server.lowlevel.server", "Server", "call_tool", _registration),
+    Target("mcp.server.lowlevel.server", "Server", "get_request_handler", _handler),
 )

@@ -13,9 +13,11 @@ from typing import Any
 
 import anyio
 import mcp
+from mcp import types
 from mcp.client.session import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.server.lowlevel import Server
 
 try:
     from mcp.server.mcpserver import Context, Image, MCPServer
@@ -90,13 +92,42 @@ def make_server(name: str = "meadow") -> Any:
     return server
 
 
+async def _lowlevel_tool(name: str, arguments: dict[str, Any]) -> Any:
+    if name == "broken":
+        raise ValueError("boom")
+    return [types.TextContent(type="text", text=str(arguments["a"] + arguments["b"]))]
+
+
+def make_lowlevel_server() -> Any:
+    """A server that handles calls of tools by itself: `add`, and `broken`, which raises."""
+    schema = {"type": "object", "properties": {}}
+    if IS_OLD:
+        server: Any = Server("meadow")
+
+        @server.list_tools()
+        async def list_tools() -> list[Any]:
+            return [types.Tool(name=name, inputSchema=schema) for name in ("add", "broken")]
+
+        assert server.call_tool()(_lowlevel_tool) is _lowlevel_tool
+        return server
+
+    async def listed(ctx: Any, params: Any) -> Any:
+        tools = [types.Tool(name=name, input_schema=schema) for name in ("add", "broken")]
+        return types.ListToolsResult(tools=tools)
+
+    async def called(ctx: Any, params: Any) -> Any:
+        return types.CallToolResult(content=await _lowlevel_tool(params.name, params.arguments))
+
+    return Server("meadow", on_list_tools=listed, on_call_tool=called)
+
+
 @asynccontextmanager
 async def in_memory(server: Any) -> AsyncIterator[Any]:
     """A session of a client with a server in the same process."""
     if IS_OLD:
         from mcp.shared.memory import create_connected_server_and_client_session
 
-        async with create_connected_server_and_client_session(server._mcp_server) as session:
+        async with create_connected_server_and_client_session(getattr(server, "_mcp_server", server)) as session:
             yield session
     else:
         async with mcp.Client(server, mode="legacy") as client:

@@ -18,9 +18,9 @@ import pytest
 import honeytrace
 from honeytrace.testing import Traces, capture
 
-pytest.importorskip("mcp")
+mcp = pytest.importorskip("mcp")
 
-from mcp_tools import IS_OLD, in_memory, make_server, over_http, over_stdio, seconds  # noqa: E402
+from mcp_tools import IS_OLD, in_memory, make_lowlevel_server, make_server, over_http, over_stdio, seconds  # noqa: E402
 
 
 @pytest.fixture
@@ -72,6 +72,45 @@ def test_a_call_is_a_tool_event_of_the_client_with_that_of_the_server_below_it(r
         assert event.metadata["mcp_server_name"] == "meadow"
     assert server.parent_id == client.event_id
     assert client.parent_id == client.session_id == server.session_id
+
+
+def test_a_server_that_handles_calls_by_itself_records_them_alike(recorded: Traces) -> None:
+    async def calls() -> list[Any]:
+        async with in_memory(make_lowlevel_server()) as session:
+            with honeytrace.session("test"):
+                answers = [await session.call_tool("add", {"a": 2, "b": 3})]
+                try:
+                    answers.append(await session.call_tool("broken", {}))
+                except mcp.MCPError as error:  # 2.x makes it an error of the protocol
+                    answers.append(error)
+            return answers
+
+    added, broken = asyncio.run(calls())
+    assert added.content[0].text == "5"
+    assert not isinstance(broken, Exception) or not IS_OLD
+    client, server = ends(recorded, "add")
+    for event in client, server:
+        assert (event.event_type, event.inputs, event.outputs) == ("tool", {"a": 2, "b": 3}, {"result": "5"})
+        assert event.metadata["mcp_server_name"] == "meadow"
+    assert server.parent_id == client.event_id
+    client, server = ends(recorded, "broken")
+    assert server.error == "ValueError: boom"
+    assert "_lowlevel_tool" in server.metadata["traceback"]
+    assert client.error is not None
+
+
+def test_nothing_is_recorded_of_it_any_more_after_uninstrument() -> None:
+    with capture() as traces:
+        honeytrace.instrument("mcp")
+        server = make_lowlevel_server()
+        honeytrace.uninstrument()
+
+        async def call() -> Any:
+            async with in_memory(server) as session:
+                return await session.call_tool("add", {"a": 2, "b": 3})
+
+        assert asyncio.run(call()).content[0].text == "5"
+    assert not len(traces)
 
 
 def test_a_call_outside_any_session_opens_one_for_both_sides(recorded: Traces) -> None:
