@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from typing import Any
 
 from honeytrace.exceptions import HoneytraceError
@@ -20,6 +21,7 @@ __all__ = ["main"]
 _EXAMPLES = """\
 examples:
   honeytrace sessions              what was recorded, newest first
+  honeytrace sessions --error --since 2h
   honeytrace show                  the newest session as a tree
   honeytrace show 3f2a --full      one session by the beginning of its id, with all its data
   honeytrace show --json | jq .    the same for programs
@@ -93,7 +95,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_reading(commands: Any) -> None:
-    sessions = _command(commands, "sessions", "reading:sessions", "list sessions, newest first")
+    sessions = _command(commands, "sessions", "reading:sessions", "list sessions, newest first", _FILTERS)
+    sessions.add_argument("--name", help="with an event of that name, or of that name themselves")
+    sessions.add_argument("--source", help="from there, such as prod")
+    sessions.add_argument("--user", help="of that user: user_properties.user_id")
+    sessions.add_argument("--error", action="store_true", help="only those in which something failed")
+    sessions.add_argument(
+        "--since", type=_since, metavar="WHEN", help="started within the last 2h, 3d, ... or since a date"
+    )
+    sessions.add_argument(
+        "--search", metavar="TEXT", help='with all these words in inputs, outputs or error; "in quotes": a phrase'
+    )
     sessions.add_argument("--limit", type=_positive, default=20, help="how many (default: 20)")
     sessions.add_argument("--json", action="store_true", help="one JSON array")
 
@@ -145,7 +157,9 @@ def _add_moving(commands: Any) -> None:
     push = _command(commands, "push", "moving:push", "send sessions of the local store to HoneyHive, ids unchanged")
     _takes_sessions(push, "id or the beginning of one (default: newest)")
     push.add_argument("--all", action="store_true", help="every session")
-    push.add_argument("--since", type=_age, metavar="AGE", help="sessions active within the last 30m, 12h, 7d, ...")
+    push.add_argument(
+        "--since", type=_since, metavar="WHEN", help="sessions active within the last 30m, 12h, 7d, ... or since a date"
+    )
     _takes_server(push)
     _takes_timeout(push)
 
@@ -165,9 +179,12 @@ def _add_moving(commands: Any) -> None:
         _takes_store(parser)
 
 
-def _command(commands: Any, name: str, run: str, summary: str) -> argparse.ArgumentParser:
+_FILTERS = "With several filters, one event must pass all of them; user and source may be said by the session instead."
+
+
+def _command(commands: Any, name: str, run: str, summary: str, more: str = "") -> argparse.ArgumentParser:
     """Add a command; `run` is module:function, beside this file unless it has a dot."""
-    description = f"{summary[:1].upper()}{summary[1:]}."
+    description = f"{summary[:1].upper()}{summary[1:]}. {more}".rstrip()
     parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=description)
     parser.set_defaults(run=run)
     return parser
@@ -247,3 +264,19 @@ def _age(text: str) -> float:
     if unit not in _UNITS or not (number.isascii() and number.isdigit()):
         raise argparse.ArgumentTypeError(f"must be a number with s, m, h, d or w, like 30d, not {text!r}")
     return float(int(number) * _UNITS[unit])
+
+
+def _since(text: str) -> float:
+    """Read an age such as 2h, or a local date and time in ISO 8601, in Unix milliseconds."""
+    from datetime import datetime
+
+    try:
+        return (time.time() - _age(text)) * 1000
+    except (argparse.ArgumentTypeError, OverflowError):
+        pass
+    try:
+        iso = text[:-1] + "+00:00" if text[-1:] in ("Z", "z") else text  # Python 3.10 knows no Z
+        return datetime.fromisoformat(iso).timestamp() * 1000
+    except (ValueError, OverflowError, OSError):
+        expected = "an age like 2h or 3d, or a date like 2026-01-31 or 2026-01-31T18:00"
+        raise argparse.ArgumentTypeError(f"must be {expected}, not {text!r}") from None

@@ -77,7 +77,7 @@ def _to_push(store: Store, arguments: argparse.Namespace) -> list[str]:
     if arguments.all:
         return store.session_ids()
     if arguments.since is not None:
-        return store.session_ids(since=(time.time() - arguments.since) * 1000)
+        return store.session_ids(since=arguments.since)
     if arguments.sessions:
         return list(dict.fromkeys(store.find(session) for session in arguments.sessions))
     newest = store.newest()

@@ -17,6 +17,7 @@ from honeytrace._text import Look
 from honeytrace.cli.catching_up import catch_up
 from honeytrace.cli.printing import complain, look, print_json, print_lines, table
 from honeytrace.exporters._store import SessionSummary, Store
+from honeytrace.exporters._wanted import Wanted
 
 __all__ = ["sessions", "show", "tail"]
 
@@ -43,16 +44,35 @@ def sessions(arguments: argparse.Namespace) -> int:
     """honeytrace sessions"""
     with Store(arguments.store) as store:
         catch_up(store.path)
-        found = store.sessions(arguments.limit)
+        wanted = _wanted(arguments)
+        found = store.sessions_with(wanted, arguments.limit) if wanted else store.sessions(arguments.limit)
         if arguments.json:
             from dataclasses import asdict
 
             print_json([asdict(summary) for summary in found])
         elif found:
             print_lines(_table(found, look()))
+        elif wanted and store.newest() is not None:
+            print_lines([f"No session in {store.path} passes these filters."])
         else:
             print_lines(_FIRST_TRACE.format(path=store.path).splitlines())
     return 0
+
+
+def _wanted(arguments: argparse.Namespace) -> Wanted:
+    holds = None
+    if arguments.search is not None:
+        from honeytrace.server.words import finder
+
+        holds = finder(arguments.search)
+    return Wanted(
+        name=arguments.name,
+        source=arguments.source,
+        user=arguments.user,
+        error=arguments.error,
+        since=arguments.since,
+        holds=holds,
+    )
 
 
 def _table(found: list[SessionSummary], look: Look) -> list[str]:

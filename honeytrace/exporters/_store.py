@@ -7,12 +7,15 @@ file: whoever remembers the highest one it has seen can ask what changed since.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from honeytrace import _config
 from honeytrace.exceptions import HoneytraceError
+from honeytrace.exporters._wanted import Wanted
 
 if TYPE_CHECKING:
     import sqlite3
@@ -65,14 +68,13 @@ _SESSIONS = """
     SELECT s.event_id, s.event_name, s.source, s.user_id, s.start_time,
            coalesce(s.end_time, max(e.end_time)), s.duration,
            count(e.seq), coalesce(sum(e.has_error), 0), total(e.tokens)
-    FROM (SELECT * FROM events WHERE event_type = 'session' AND event_id = session_id {older}
+    FROM (SELECT * FROM events WHERE event_type = 'session' AND event_id = session_id {which}
           ORDER BY start_time DESC, event_id DESC LIMIT ?) AS s
     LEFT JOIN events AS e ON e.session_id = s.event_id AND e.event_id <> s.event_id
     GROUP BY s.event_id ORDER BY s.start_time DESC, s.event_id DESC
 """
-_OLDER = """
-    AND (start_time, event_id) < (SELECT start_time, event_id FROM events WHERE event_id = ?)
-"""
+_OLDER = "AND (start_time, event_id) < (SELECT start_time, event_id FROM events WHERE event_id = ?)"
+_AMONG = "AND event_id IN (SELECT value FROM json_each(?))"
 
 LAST_ACTIVE = "max(max(start_time, coalesce(end_time, 0)))"
 """Of a group of events; 0 if no time is known."""
@@ -117,8 +119,19 @@ class Store:
         Raises:
             StoreError: the file cannot be read.
         """
-        query = _SESSIONS.format(older=_OLDER if before is not None else "")
+        query = _SESSIONS.format(which=_OLDER if before is not None else "")
         rows = self._rows(query, (limit,) if before is None else (before, limit))
+        return [_summary(row) for row in rows]
+
+    def sessions_with(self, wanted: Wanted, limit: int = 20) -> list[SessionSummary]:
+        """Sum up the newest sessions that pass, by looking through them from the newest on.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        sql, values = wanted.sessions()
+        ids = [row[0] for row in islice((row for row in self._each(sql, values) if self._passes(wanted, row)), limit)]
+        rows = self._rows(_SESSIONS.format(which=_AMONG), (json.dumps(ids), limit))
         return [_summary(row) for row in rows]
 
     def session(self, session: str) -> list[dict[str, Any]]:
@@ -198,6 +211,12 @@ class Store:
             raise StoreError(f"{session!r} is ambiguous: it begins {', '.join(found)}")
         return found[0]
 
+    def _passes(self, wanted: Wanted, session: tuple[str, str | None, str | None]) -> bool:
+        sql, values = wanted.events(*session)
+        if sql is None:
+            return True
+        return any(wanted.holds is None or wanted.holds(row[0]) for row in self._each(sql, values))
+
     def _matching(self, prefix: str, most: int = 5) -> list[str]:
         """Session ids that begin with a prefix: one index seek each, however many events they have."""
         found: list[str] = []
@@ -214,11 +233,15 @@ class Store:
         return found
 
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        return list(self._each(query, values))
+
+    def _each(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
         import sqlite3
 
         try:
             connection = self._open()
-            return [] if connection is None else connection.execute(query, values).fetchall()
+            if connection is not None:
+                yield from connection.execute(query, values)
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise StoreError(explain(error, self.path)) from error

@@ -13,7 +13,7 @@ from typing import Any
 from honeytrace.server.fields import load
 from honeytrace.server.numbering import Words
 
-__all__ = ["FACT_FIELDS", "add_words", "fact_value"]
+__all__ = ["FACT_FIELDS", "add_words", "fact_value", "words_of"]
 
 FACT_FIELDS = ("metadata", "user_properties", "config", "metrics", "feedback")
 
@@ -34,7 +34,7 @@ def add_words(connection: sqlite3.Connection, rows: list[tuple[int, str, str]]) 
         event = load(body)
         if "event_type" not in event:
             continue
-        if text := _words_of(event):
+        if text := words_of(event):
             texts.append((seq, text))
         found, whole = _facts_of(event)
         facts.extend((paths[path] or 0, value, seq) for path, value in found)
@@ -57,13 +57,7 @@ def fact_value(value: object) -> Any:
     return _PRESENT
 
 
-def _place(fact: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Where about a fact goes in the table: neighbours are cheaper to write together."""
-    path, value, _ = fact
-    return path, type(value).__name__, value
-
-
-def _words_of(event: dict[str, Any]) -> str:
+def words_of(event: dict[str, Any]) -> str:
     """The texts and numbers in inputs, outputs and error, one after the other."""
     parts: list[str] = []
     room = _MOST_TEXT
@@ -81,6 +75,12 @@ def _words_of(event: dict[str, Any]) -> str:
         elif kind is int or kind is float:
             parts.append(str(value)[:400])
     return "\n".join(parts)
+
+
+def _place(fact: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Where about a fact goes in the table: neighbours are cheaper to write together."""
+    path, value, _ = fact
+    return path, type(value).__name__, value
 
 
 def _facts_of(event: dict[str, Any]) -> tuple[list[tuple[str, Any]], bool]:

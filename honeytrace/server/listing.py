@@ -18,6 +18,7 @@ from honeytrace.server.facts import fact_value
 from honeytrace.server.index import Index
 from honeytrace.server.numbering import word
 from honeytrace.server.summaries import COLUMNS, summary
+from honeytrace.server.words import fts5
 
 __all__ = ["sessions"]
 
@@ -196,7 +197,7 @@ def _about_event(connection: Any, given: Mapping[str, str]) -> list[_Test] | Non
             if number is None:
                 return None
             tests.append(_fact(number, text))
-    if words := _match(given.get("q", "")):
+    if words := fts5(given.get("q", "")):
         where = "EXISTS (SELECT 1 FROM text WHERE text MATCH ? AND rowid = e.seq)"
         tests.append(_Test(where, "SELECT rowid AS seq FROM text WHERE text MATCH ?", [words], text=True))
     elif given.get("q", "").strip():
@@ -225,19 +226,6 @@ def _fact(path: int, text: str) -> _Test:
         [path, *same],
         of_session=f"EXISTS (SELECT 1 {about} AND seq = {_OWN})",
     )
-
-
-def _match(text: str) -> str:
-    """People's words as an FTS5 query: all of them, the last as a beginning; "in quotes" as one phrase."""
-    parts = text.replace("\0", " ").split('"')
-    phrases = []
-    for number, part in enumerate(parts):
-        for phrase in [part] if number % 2 else part.split():
-            if any(letter.isalnum() for letter in phrase):
-                phrases.append(f'"{phrase}"')
-    if phrases and len(parts) % 2 and not text.endswith((" ", '"')):
-        phrases[-1] += " *"
-    return " AND ".join(phrases[:20])
 
 
 def _few(connection: Any, tests: list[_Test]) -> _Test | None:
