@@ -80,7 +80,7 @@ def _findings(arguments: argparse.Namespace) -> Iterator[_Finding]:
         yield _Finding("fail", "home", str(error), "set HONEYTRACE_HOME to a folder that this user may write to")
         return
     yield from _disk("journal", journals)
-    yield from _store(store)
+    yield from _store(store, arguments.store is not None)
     yield from _waiting(journals)
 
 
@@ -222,9 +222,9 @@ def _clock(date: str) -> _Finding:
 
 def _disk(what: str, folder: Path) -> Iterator[_Finding]:
     """Do in a folder what a journal does there, and take it away again."""
-    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     todo = "set HONEYTRACE_HOME to a folder on a local disk; until then a killed program loses what was not sent"
     try:
+        there = _nearest(folder)
         with tempfile.TemporaryDirectory(prefix=".honeytrace-", dir=there) as trial:
             problem = _try_journal(Path(trial) / "trial")
     except OSError as error:
@@ -238,6 +238,21 @@ def _disk(what: str, folder: Path) -> Iterator[_Finding]:
     level: Literal["ok", "warn", "fail"] = "fail" if free < _TOO_LITTLE else "warn" if free < _LITTLE else "ok"
     todo = "" if level == "ok" else "make room: honeytrace prune --older-than 30d; a journal may take 256 MB"
     yield _Finding(level, "disk", f"{size(free)} free", todo)
+
+
+def _nearest(folder: Path) -> Path:
+    """What is there of a path.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    for path in (folder, *folder.parents):
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        return path
+    return folder
 
 
 def _try_journal(path: Path) -> str | None:
@@ -258,8 +273,23 @@ def _try_journal(path: Path) -> str | None:
     return None
 
 
-def _store(path: Path) -> Iterator[_Finding]:
-    if not path.exists():
+def _store(path: Path, named: bool) -> Iterator[_Finding]:
+    """Look into the store, and try what SQLite does beside its file."""
+    todo = "name another file with --store" if named else "set HONEYTRACE_HOME to a folder that this user may write to"
+    todo += "; until then programs cannot store what they record there"
+    exists = False
+    try:
+        exists = _nearest(path) == path
+        if exists and not path.is_file():
+            yield _Finding("fail", "store", f"{path} is no file", todo)
+            return
+        with tempfile.TemporaryDirectory(prefix=".honeytrace-", dir=_nearest(path.parent)):
+            pass
+    except OSError as error:
+        problem = f"{path} cannot be {'written' if exists else 'made'}: {error.strerror}"
+        yield _Finding("fail", "store", problem, todo)
+        return
+    if not exists:
         yield _Finding("ok", "store", f"{path} is not there yet: the first program that writes makes it")
         return
     try:
@@ -268,8 +298,8 @@ def _store(path: Path) -> Iterator[_Finding]:
     except StoreError as error:
         yield _Finding("fail", "store", str(error), "upgrade honeytrace, or move the file away to start a fresh one")
         return
-    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
-        yield _Finding("fail", "store", f"{path} cannot be written", "give yourself the rights to the file and folder")
+    if not os.access(path, os.W_OK):
+        yield _Finding("fail", "store", f"{path} cannot be written", f"give yourself the rights to it, or {todo}")
         return
     yield _Finding("ok", "store", f"{path}: {plural(count, 'session')}, {size(path.stat().st_size)}")
 

@@ -162,6 +162,36 @@ def test_a_home_that_cannot_be_written_is_a_failure_with_advice(tmp_path):
     assert "set HONEYTRACE_HOME" in found["fail", "journal"]
 
 
+def test_a_home_that_is_no_folder_fails_the_store_as_well_and_the_remedy_is_named():
+    code, found = doctor(HOME="/dev/null", HONEYTRACE_HOME=None)
+    assert code == 1
+    assert "store" not in {what for level, what in found if level == "ok"}
+    assert "/dev/null/.honeytrace/traces.db cannot be made: Not a directory" in found["fail", "store"]
+    assert "set HONEYTRACE_HOME to a folder that this user may write to" in found["fail", "store"]
+
+
+def test_a_home_that_cannot_even_be_looked_at_is_a_failure_with_advice(tmp_path):
+    code, found = doctor(HONEYTRACE_HOME=tmp_path / ("x" * 300))
+    assert code == 1
+    assert {("fail", "journal"), ("fail", "store")} <= found.keys()
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        ("/dev/null", "/dev/null is no file"),
+        (".", "is no file"),
+        ("/dev/null/t.db", "/dev/null/t.db cannot be made: Not a directory"),
+        ("/proc/t.db", "/proc/t.db cannot be made"),
+    ],
+)
+def test_a_store_that_cannot_be_written_is_a_failure_with_advice(store, said):
+    code, found = doctor("--store", store)
+    assert code == 1
+    assert said in found["fail", "store"]
+    assert "name another file with --store" in found["fail", "store"]
+
+
 def test_a_home_that_is_nowhere_is_a_failure_with_advice():
     code, found = doctor(HONEYTRACE_HOME="~no-such-user/honeytrace")
     assert code == 1
