@@ -160,21 +160,23 @@ def reach(folder: DestinationFolder, journals: Path, settings: Settings, *, othe
         return local
     if name not in ("honeyhive", None):
         raise Unreachable("delivered by the next program whose exporter has this name and destination")
-    if settings.api_key is None:
-        raise Unreachable("give the key it was recorded with: HH_API_KEY or --api-key")
     from honeytrace.exporters.honeyhive import HoneyHiveExporter
 
+    server = destination.rpartition("#")[0]
     try:
-        honeyhive = HoneyHiveExporter(settings.api_key, settings.server_url)
+        # Any key will do to see which server the settings mean.
+        honeyhive = HoneyHiveExporter("none" if settings.api_key is None else settings.api_key, settings.server_url)
     except ConfigError as error:
         raise Unreachable(str(error)) from None
-    if _is_folder_of(folder, journals, honeyhive):
+    if settings.api_key is not None and _is_folder_of(folder, journals, honeyhive):
         return honeyhive
-    server = destination.rpartition("#")[0]
-    if server != honeyhive.destination.rpartition("#")[0]:
-        raise Unreachable(
-            f"for another server: --server-url {server}, with its key" if server else "nobody knows whose"
-        )
+    if not server:
+        raise Unreachable("it is not known whose: set HH_API_URL and HH_API_KEY to those it was recorded with")
+    here = server == honeyhive.destination.rpartition("#")[0]
+    if settings.api_key is None or not here:
+        address = "" if here else "HH_API_URL (or --server-url) to it and "
+        key = "HH_API_KEY (or --api-key) to the key it was recorded with"
+        raise Unreachable(f"no key for {server}: set {address}{key}")
     if not other_keys:
         raise Unreachable("recorded with another key: give that one, or deliver it with this one: --other-keys")
     return honeyhive

@@ -103,7 +103,8 @@ def test_what_is_for_another_server_is_never_sent_to_this_one(server):
     killed(4, HH_API_KEY=KEY, HH_API_URL="http://127.0.0.1:9/elsewhere")
     done = run("flush", "--other-keys", **to(server))
     assert done.returncode == 1
-    assert "for another server: --server-url http://127.0.0.1:9/elsewhere, with its key" in done.stdout
+    wanted = "left: no key for http://127.0.0.1:9/elsewhere: set HH_API_URL (or --server-url) to it and HH_API_KEY"
+    assert f"{wanted} (or --api-key) to the key it was recorded with" in done.stdout
     assert not server.requests
 
 
@@ -113,8 +114,17 @@ def test_without_a_key_the_local_store_is_served_all_the_same(server):
     done = run("flush")
     assert done.returncode == 1
     assert "5 events and 2 other records delivered" in done.stdout
-    assert "4 events and 2 other records left: give the key it was recorded with" in done.stdout
+    advice = f"no key for {server.url}: set HH_API_URL (or --server-url) to it and HH_API_KEY (or --api-key) to the key"
+    assert f"4 events and 2 other records left: {advice} it was recorded with" in done.stdout
     assert json.loads(run("sessions", "--json").stdout)[0]["events"] == 5
+
+
+def test_where_only_the_key_is_missing_only_the_key_is_asked_for(server):
+    killed(4, **to(server))
+    done = run("flush", HH_API_URL=server.url)
+    assert done.returncode == 1
+    said = f"left: no key for {server.url}: set HH_API_KEY (or --api-key) to the key it was recorded with\n"
+    assert done.stdout.endswith(said)
 
 
 def test_a_key_that_cannot_be_right_keeps_only_its_own_destination_waiting(server):
