@@ -14,6 +14,7 @@ from time import monotonic
 
 from honeytrace._dead_letters import DeadLetters
 from honeytrace._diagnostics import Throttle, guard, logger
+from honeytrace._error_words import describe
 from honeytrace._event import COMPOUND, Event, expand
 from honeytrace._journal import Batch, Journal
 from honeytrace.exceptions import ExportError
@@ -125,7 +126,7 @@ class Delivery:
         try:
             return self._journal.take(self._batch_bytes, self._limit)
         except OSError as error:  # a disk that may do better the next time
-            self.last_error = f"cannot read the journal: {_describe(error)}"
+            self.last_error = f"cannot read the journal: {describe(error, where=False)}"
             self.errors += 1
             self._note_outage(error, self.last_error)
             return None
@@ -154,7 +155,7 @@ class Delivery:
 
     def _note_failure(self, error: BaseException, batch: Batch) -> None:
         """Halve a batch that can never arrive, down to the record at fault; wait before trying any other."""
-        name, text = self._exporter.name, _describe(error)
+        name, text = self._exporter.name, describe(error)
         if isinstance(error, ExportError) and error.partly:
             self.failures, self.not_before = 0, 0.0
             return
@@ -200,7 +201,7 @@ class Delivery:
             try:
                 self._dead_letters.add(record, reason)
             except Exception as error:
-                kept, reason = False, f"{reason}; and no dead letter could be written: {_describe(error)}"
+                kept, reason = False, f"{reason}; and no dead letter could be written: {describe(error, where=False)}"
         if kept:
             self._journal.acknowledge(batch, set_aside=True)
         else:  # it cannot stay where it is, ahead of all others
@@ -221,12 +222,3 @@ def _travelling(batch: Batch) -> list[Event]:
         return [event for record in batch.records for event in (expand(record) if record[0] in COMPOUND else (record,))]
     except Exception as error:
         raise ExportError(f"cannot expand a record: {type(error).__name__}", permanent=True) from error
-
-
-def _describe(error: BaseException) -> str:
-    """Say what went wrong without the words of others: a URL in them may hold a password."""
-    if isinstance(error, ExportError):
-        return str(error)[:500]
-    if isinstance(error, OSError) and isinstance(error.strerror, str):
-        return f"{type(error).__name__}: {error.strerror}"
-    return type(error).__name__

@@ -21,11 +21,11 @@ import orjson
 from honeytrace._context import NOTHING_KEPT, leave, variables
 from honeytrace._diagnostics import failed
 from honeytrace._event import PLAIN_SCALARS as SCALARS
+from honeytrace._scrub import scrub
 from honeytrace._snapshot._binary import DATA_URI
 from honeytrace._snapshot._kinds import REDACTED, type_name
 from honeytrace._snapshot._plain import Limits, Walk
 from honeytrace._snapshot._proof import ATOMS, prove, prove_text
-from honeytrace._snapshot._scrub import scrub
 from honeytrace._snapshot._shorten import Plain, fit
 from honeytrace.protocols import Redactor
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
+from honeytrace._scrub import REDACTED
 from honeytrace._snapshot._shorten import Plain
 
 __all__ = ["REDACTED", "Kind", "Walk", "class_attribute", "dict_of", "module_of", "mro_of", "name_of", "type_name"]
-
-REDACTED = "[redacted]"
 
 
 class Walk(Protocol):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import queue
+import re
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import delivery_fakes as failing
 import pytest
 from delivery_fakes import Failing, Hanging, Recording, an_event, assert_closed
 
@@ -37,6 +40,11 @@ class Line:
         event = event or an_event()
         self.journal.append(*event)
         return event
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise TypeError("no words")
 
 
 def flusher_threads() -> list[str]:
@@ -291,11 +299,49 @@ def test_a_failing_destination_is_reported_once_and_in_the_result(caplog: pytest
     line.flusher.stop(2)
 
 
-def test_a_foreign_exception_is_described_without_its_text() -> None:
-    line = Line(Failing(ValueError("https://user:hunter2@host/")), interval=0.01)
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("no such table: events"), "ValueError: no such table: events"),
+        (ValueError("https://user:hunter2@host/"), "ValueError: https://user:[redacted]@host/"),
+        (RuntimeError("login failed: password='hunter2'"), "RuntimeError: login failed: password=[redacted]"),
+        (FileNotFoundError(2, "No such file", "/x/y"), "FileNotFoundError: [Errno 2] No such file: '/x/y'"),
+        (KeyError("a\n\x1b[31mb"), "KeyError: 'a\\n\\x1b[31mb'"),
+        (ValueError("two\nlines"), "ValueError: two lines"),
+        (ValueError(), "ValueError"),
+        (ValueError("x" * 10_000), f"ValueError: {'x' * 500}…"),
+        (Mute("hunter2"), "Mute: its __str__ raised TypeError"),
+    ],
+    ids=repr,
+)
+def test_a_foreign_exception_is_described_by_type_text_and_place_without_secrets(
+    error: Exception, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = Line(Failing(error), interval=0.01)
+    with caplog.at_level(logging.DEBUG, "honeytrace"):
+        line.submit()
+        assert line.exporter.arrived.wait(5)
+    place = f", raised at {failing.__file__}:"
+    assert line.flusher.last_error is not None
+    assert line.flusher.last_error.startswith(said + place)
+    assert re.fullmatch(r"\d+ in \w+", line.flusher.last_error.removeprefix(said + place))
+    assert any(
+        f"yet: {said}{place}" in record.getMessage() for record in caplog.records if record.levelname == "WARNING"
+    )
+    assert "hunter2" not in caplog.text
+    line.flusher.stop(2)
+
+
+def test_an_exception_from_the_depths_of_a_library_names_the_line_of_the_exporter_too() -> None:
+    line = Line(Recording(lambda batch: json.loads("{")), interval=0.01)
     line.submit()
-    assert line.exporter.arrived.wait(5)
-    assert line.flusher.last_error == "ValueError"
+    assert line.flusher.flush(0.2).pending == 1
+    assert line.flusher.last_error is not None
+    assert re.search(
+        rf", raised at {re.escape(json.decoder.__file__)}:\d+ in raw_decode"
+        rf", called from {re.escape(failing.__file__)}:\d+ in export\Z",
+        line.flusher.last_error,
+    )
     line.flusher.stop(2)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from honeytrace._snapshot._types import REDACTED
+__all__ = ["REDACTED", "scrub"]
 
-__all__ = ["scrub"]
+REDACTED = "[redacted]"
 
 _KEY = re.compile(
     r"\b(?:sk-[\w-]{16,}|[sr]k_(?:live|test)_\w{8,}|hh_\w{16,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}"
