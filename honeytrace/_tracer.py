@@ -233,15 +233,17 @@ class RecordingTracer:
     ) -> str | None:
         """Record something that has happened already; returns its event id, None while tracing is off.
 
-        Times are seconds since the epoch or datetimes; both default to now. It becomes a child of what is current,
-        or a session of its own.
+        Times are seconds since the epoch or datetimes. Without an end it ends now, and without a start it took no
+        time. It becomes a child of what is current, or a session of its own.
 
         Raises:
             TraceError: the event type is none of the contract's.
-            ConfigError: a time is no number of seconds since the epoch.
+            ConfigError: a time is no number of seconds since the epoch, or the end is before the start.
         """
         resolved = _event_type(event_type)
         times = [None if moment is None else _microseconds(moment) for moment in (start_time, end_time)]
+        if times[0] is not None and times[1] is not None and times[1] < times[0]:
+            raise ConfigError(f"end_time must not be before start_time: {end_time!r} is before {start_time!r}")
         recorder, current = self.recorder, settle(self.variable)
         if recorder is None or (current is not None and not current[2]):
             return None
