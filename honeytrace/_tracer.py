@@ -199,7 +199,9 @@ class RecordingTracer:
     def update_event(self, event_id: str, **fields: object) -> None:
         """Change an event that has been recorded, from anywhere: feedback that comes later, for example.
 
-        The same fields as enrich_span except `error`, which can never change once an event is stored.
+        The same fields as enrich_span except `error`, which can never change once an event is stored. The event may be
+        another process's; an id that its destination does not know is told by the log and `honeytrace dead-letters`,
+        for the local store by `honeytrace doctor`.
 
         Raises:
             ConfigError: the id is no UUID.
@@ -213,7 +215,10 @@ class RecordingTracer:
         recorder = self.recorder
         if recorder is not None:
             with guard("updating an event"):
-                submit_update(recorder, event_id.encode(), fields)
+                id = event_id.encode()
+                # An update must not overtake its event; a session's has been announced.
+                if not (_is_running_span(id) and add(recorder, id, fields)):
+                    submit_update(recorder, id, fields)
 
     def log_event(
         self,
@@ -295,6 +300,11 @@ class RecordingTracer:
     def suppress(self) -> Suppression:
         """Record nothing inside the block, and nothing that is started from it."""
         return Suppression(self)
+
+
+def _is_running_span(id: bytes) -> bool:
+    state = live.get(id)
+    return state is not None and (state.plan if isinstance(state, Extra) else state).event_type != "session"
 
 
 def _event_type(given: str) -> str:

@@ -36,6 +36,7 @@ __all__ = ["doctor"]
 _SECONDS = 10.0
 _SKEW = 5.0
 _LITTLE, _TOO_LITTLE = 512_000_000, 16_000_000
+_NAMED = 3
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -294,7 +295,7 @@ def _store(path: Path, named: bool) -> Iterator[_Finding]:
         return
     try:
         with Store(path) as store:
-            count = len(store.session_ids())
+            count, waiting = len(store.session_ids()), store.waiting()
     except StoreError as error:
         yield _Finding("fail", "store", str(error), "upgrade honeytrace, or move the file away to start a fresh one")
         return
@@ -302,6 +303,10 @@ def _store(path: Path, named: bool) -> Iterator[_Finding]:
         yield _Finding("fail", "store", f"{path} cannot be written", f"give yourself the rights to it, or {todo}")
         return
     yield _Finding("ok", "store", f"{path}: {plural(count, 'session')}, {size(path.stat().st_size)}")
+    if waiting:
+        ids = ", ".join(waiting[:_NAMED]) + (", ..." if len(waiting) > _NAMED else "")
+        found = f"{plural(len(waiting), 'event')} updated that nobody has recorded: {ids}"
+        yield _Finding("warn", "store", found, "is the id given to update_event right? The update waits for its event")
 
 
 def _waiting(journals: Path) -> Iterator[_Finding]:

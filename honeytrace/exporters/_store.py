@@ -167,6 +167,10 @@ class Store:
         )
         return [row[0] for row in rows]
 
+    def waiting(self) -> list[str]:
+        """The ids of events that were updated and have not come: from another process they may, mistaken ones never."""
+        return [row[0] for row in self._rows("SELECT event_id FROM events WHERE event_type IS NULL ORDER BY seq")]
+
     def cursor(self) -> int:
         """Where `changes_since` continues if only what comes from here on matters."""
         rows = self._rows("SELECT coalesce(max(seq), 0) FROM events")

@@ -153,7 +153,9 @@ class HoneyHiveExporter:
 
     def _put(self, updates: Sequence[Parcel], trip: _Trip) -> None:
         """Send updates. An event may not be visible yet, so one that is not found is tried again, five times."""
-        waiting = hopeless = 0
+        waiting = 0
+        late: list[str] = []
+        unknown: list[str] = []
         for parcel in updates:
             tries = self._failed.not_found(records_of(parcel))
             if tries < _UPDATE_TRIES:
@@ -164,14 +166,13 @@ class HoneyHiveExporter:
                     trip.note_arrived([parcel])
                     continue
                 tries = self._failed.note_not_found(records_of(parcel))
-            if tries < _UPDATE_TRIES:
-                waiting = max(waiting, tries)
-            else:
-                hopeless += 1
-        if waiting:
-            raise ExportError("an update found nothing to update yet (HTTP 404)", retry_after=0.1 * 2**waiting)
-        if hopeless:
-            raise ExportError(f"an update found nothing to update, {_UPDATE_TRIES} times (HTTP 404)", permanent=True)
+            waiting = max(waiting, tries if tries < _UPDATE_TRIES else 0)
+            (late if tries < _UPDATE_TRIES else unknown).append(parcel.id.decode())
+        if late:
+            raise ExportError(f"no event {late[0]} to update yet (HTTP 404)", retry_after=0.1 * 2**waiting)
+        if unknown:
+            said = f"the server does not know it (HTTP 404, {_UPDATE_TRIES} times)"
+            raise ExportError(f"no event {unknown[0]} to update: {said}", permanent=True)
 
     def _send(self, trip: _Trip, method: str, route: str, body: bytes, parcels: Sequence[Parcel]) -> Answer:
         """Make one request about these parcels."""

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from honeytrace._diagnostics import warn_once
 from honeytrace._event import Event
 from honeytrace.exceptions import ExportError
 from honeytrace.exporters._merge import session_event, with_event, with_session, with_update
@@ -100,6 +101,7 @@ class LocalExporter:
 
     def _write(self, path: Path, rows: dict[str, _Row], updates: list[tuple[str, dict[str, Any]]]) -> None:
         connection = self._open(path)
+        unknown: list[str] = []
         connection.execute("BEGIN IMMEDIATE")
         try:
             texts = [(event_id, row.text) for event_id, row in rows.items()]
@@ -107,12 +109,20 @@ class LocalExporter:
             if inserted < len(texts):
                 _merge_present(connection, rows)
             for event_id, update in updates:
-                _update(connection, event_id, update)
+                if not _update(connection, event_id, update):
+                    unknown.append(event_id)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        if unknown:  # it may come from another process; if it never does, somebody has the wrong id
+            warn_once(
+                f"unknown event in {path}",
+                "no event %s to update in %s: the update waits there for it (all such: honeytrace doctor)",
+                unknown[0],
+                path,
+            )
 
     def _open(self, path: Path) -> sqlite3.Connection:
         if self._connection is not None and (self._pid != os.getpid() or self._file != identity(path)):
@@ -201,13 +211,16 @@ def _merge_present(connection: sqlite3.Connection, rows: dict[str, _Row]) -> Non
             _change(connection, event_id, body, rows[event_id].onto(json.loads(body)))
 
 
-def _update(connection: sqlite3.Connection, event_id: str, update: dict[str, Any]) -> None:
+def _update(connection: sqlite3.Connection, event_id: str, update: dict[str, Any]) -> bool:
+    """Apply an update; False if it waits for its event, as a row without event_type."""
     found = connection.execute("SELECT body FROM events WHERE event_id = ?", (event_id,)).fetchone()
     if found is not None:
-        _change(connection, event_id, found[0], with_update(json.loads(found[0]), update))
-    else:  # a row without event_type waits for its event
-        fields = with_update({"event_id": event_id}, update)
-        connection.execute(_INSERT, (event_id, _Row(fields=fields).text))
+        stored = json.loads(found[0])
+        _change(connection, event_id, found[0], with_update(stored, update))
+        return "event_type" in stored
+    fields = with_update({"event_id": event_id}, update)
+    connection.execute(_INSERT, (event_id, _Row(fields=fields).text))
+    return False
 
 
 def _change(connection: sqlite3.Connection, event_id: str, body: str, fields: dict[str, Any]) -> None:

@@ -453,6 +453,9 @@ def test_an_update_that_finds_nothing_is_tried_five_times(exporter: HoneyHiveExp
     assert [error.permanent for error in errors] == [False] * 4 + [True] * 2
     waits = [error.retry_after for error in errors[:4]]
     assert waits == sorted(waits) and len(set(waits)) == 4
+    assert {str(error) for error in errors[:4]} == {f"no event {lost.event_id} to update yet (HTTP 404)"}
+    said = f"no event {lost.event_id} to update: the server does not know it (HTTP 404, 5 times)"
+    assert {str(error) for error in errors[4:]} == {said}
     assert len(server.requests) == 5
 
 

@@ -282,6 +282,19 @@ def test_a_span_object_kept_from_inside_a_call_works_from_another_thread_and_aft
     assert traces.one("call").feedback == {"rating": 4}
 
 
+def test_a_running_span_that_is_updated_by_its_id_takes_it_along(traces: Traces) -> None:
+    with honeytrace.span("block") as span:
+        honeytrace.update_event(span.event_id, metadata={"a": 1}, outputs={"x": 1})
+        assert traces.records == []
+    assert (traces.one("block").metadata, traces.one("block").outputs) == ({"a": 1}, {"x": 1})
+
+
+def test_a_running_session_that_is_updated_by_its_id_is_so_at_once(traces: Traces) -> None:
+    with honeytrace.session("s") as session:
+        honeytrace.update_event(session.session_id, metadata={"a": 1})
+        assert traces.sessions[0].metadata == {"a": 1}
+
+
 def test_an_event_can_be_updated_from_anywhere_by_its_id(traces: Traces) -> None:
     leaf()
     event_id = traces[0].event_id
