@@ -14,9 +14,10 @@ from typing import Any
 from honeytrace import _text
 from honeytrace._text import Look
 
-__all__ = ["CYCLE", "NO_PARENT", "NO_SESSION", "Node", "build", "compact", "detail", "heading", "render"]
+__all__ = ["CYCLE", "ELSEWHERE", "NO_SESSION", "UNFINISHED", "Node", "build", "compact", "detail", "heading", "render"]
 
-NO_PARENT = "parent not recorded"
+UNFINISHED = "did not finish, or has not yet"
+ELSEWHERE = "its parent is in another session"
 NO_SESSION = "session not recorded"
 CYCLE = "its parents form a circle"
 
@@ -44,9 +45,11 @@ class Node:
 def build(events: Iterable[dict[str, Any]]) -> list[Node]:
     """Arrange events as trees, one per session, by start time.
 
-    An event that repeats an id replaces the earlier one. An event whose parent is not among the events of its
-    session hangs under the session with the note NO_PARENT; a session that is not among the events is made up
-    with the note NO_SESSION; a circle of parents is cut at its earliest event, which gets the note CYCLE.
+    An event that repeats an id replaces the earlier one. A parent that is not among the events is made up, with its id
+    and the note UNFINISHED, and hangs under the session: only what has finished is sent, so that nobody knows what it
+    ran below. An event whose parent is in another session hangs under its own with the note ELSEWHERE; a session that
+    is not among the events is made up with the note NO_SESSION; a circle of parents is cut at its earliest event,
+    which gets the note CYCLE.
     """
     known: dict[str, dict[str, Any]] = {}
     for position, event in enumerate(events):
@@ -65,11 +68,26 @@ def build(events: Iterable[dict[str, Any]]) -> list[Node]:
             notes[session] = NO_SESSION
             roots.append(session)
         parent = _text_of(event, "parent_id") or session
-        if parent not in known or _text_of(known[parent], "session_id") != session:
-            parent, notes[key] = session, NO_PARENT
+        if parent not in known:
+            parent = _unfinished(known, below, notes, event)
+        elif _text_of(known[parent], "session_id") != session:
+            parent, notes[key] = session, ELSEWHERE
         below.setdefault(parent, []).append(key)
     _cut_circles(known, below, roots, notes)
     return _assemble(known, below, roots, notes)
+
+
+def _unfinished(
+    known: dict[str, dict[str, Any]], below: dict[str, list[str]], notes: dict[str, str], child: dict[str, Any]
+) -> str:
+    """Make up the parent of an event, unless that has been done, and return its key."""
+    session, parent = _text_of(child, "session_id"), _text_of(child, "parent_id")
+    key = f"{session}\0{parent}"  # of no event: another session may speak of the same parent
+    if key not in known:
+        known[key] = {"event_id": parent, "session_id": session, "start_time": _start(child)}  # of the earliest
+        notes[key] = UNFINISHED
+        below.setdefault(session, []).append(key)
+    return key
 
 
 def _cut_circles(
@@ -165,6 +183,8 @@ def _parts(node: Node, look: Look) -> list[tuple[int, str, str]]:
     note = [(2, f"({node.note})", "note")] if node.note else []
     if kind == "session":
         return [(0, name, "bold"), (2, heading(event, look), "dim"), *note]
+    if node.note == UNFINISHED:
+        return [(0, "unfinished", "dim"), (1, _text.visible(_text_of(event, "event_id")[:8]), "dim"), *note]
     failed = bool(_text_of(event, "error"))
     parts = [(0, f"{kind:5}", kind), (1, name, "error" if failed else "")]
     if failed:

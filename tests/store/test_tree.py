@@ -38,7 +38,8 @@ def ids(nodes):
     found, waiting = [], list(nodes)
     while waiting:
         node = waiting.pop()
-        found.append(node.event["event_id"])
+        if node.note != _tree.UNFINISHED:
+            found.append(node.event["event_id"])
         waiting.extend(node.children)
     return sorted(found)
 
@@ -60,9 +61,39 @@ def test_children_hang_under_their_parents_and_siblings_follow_time():
     assert shape(nodes) == [(S, [("top", [("early", []), ("late", [("leaf", [])])])])]
 
 
-def test_an_event_whose_parent_is_absent_hangs_under_its_session_and_is_marked():
-    (root,) = _tree.build([session(), event("a", "nowhere")])
-    assert [(node.event["event_id"], node.note) for node in root.children] == [("a", _tree.NO_PARENT)]
+def test_a_parent_that_is_absent_is_made_up_under_the_session_and_said_to_be_unfinished():
+    (root,) = _tree.build(
+        [
+            session(start_time=1),
+            event("done", start_time=2),
+            event("deep", "b", start_time=9),
+            event("b", "killed", start_time=4),
+            event("a", "killed", start_time=3),
+            event("later", "another", start_time=5),
+        ]
+    )
+    assert shape([root]) == [
+        (S, [("done", []), ("killed", [("a", []), ("b", [("deep", [])])]), ("another", [("later", [])])])
+    ]
+    assert [node.note for node in root.children] == ["", _tree.UNFINISHED, _tree.UNFINISHED]
+    assert root.children[1].children[0].note == ""
+
+
+def test_a_parent_that_is_unfinished_is_drawn_as_such():
+    lines = drawn(session(), event("a", "0123456789abcdef"), event("b", "0123456789abcdef"), event("c", "\x1b[31m"))
+    assert [line.rstrip() for line in lines] == [
+        f"chat  {S[:8]}",
+        "├─ unfinished 01234567  (did not finish, or has not yet)",
+        "│  ├─ tool  a",
+        "│  └─ tool  b",
+        "└─ unfinished \\x1b[31m  (did not finish, or has not yet)",
+        "   └─ tool  c",
+    ]
+
+
+def test_two_sessions_may_speak_of_the_same_absent_parent():
+    nodes = _tree.build([event("a", "x"), {**event("b", "x"), "session_id": "other"}])
+    assert shape(nodes) == [(S, [("x", [("a", [])])]), ("other", [("x", [("b", [])])])]
 
 
 def test_a_session_that_is_absent_is_made_up_and_marked():
@@ -73,6 +104,7 @@ def test_a_session_that_is_absent_is_made_up_and_marked():
 def test_a_parent_in_another_session_is_no_parent():
     nodes = _tree.build([event("a"), {**event("b", "a"), "session_id": "other"}])
     assert shape(nodes) == [(S, [("a", [])]), ("other", [("b", [])])]
+    assert nodes[1].children[0].note == _tree.ELSEWHERE
 
 
 def test_a_circle_of_parents_is_cut_at_its_earliest_event():

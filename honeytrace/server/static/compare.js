@@ -164,7 +164,7 @@ export function compareView(place, address) {
       el(
         "span",
         { role: "gridcell", class: "t-name", css: { "padding-left": `${Math.min(row.depth, 12) * 14}px` } },
-        el("span", { class: `kind is-${e.event_type}`, title: e.event_type }, icon(e.event_type)),
+        el("span", { class: `kind is-${e.event_type}`, title: e.event_type }, icon((left ?? right).missing ? "running" : e.event_type)),
         isolated(e.event_name, { class: "label" }),
         !right && el("span", { class: "tag", text: "left only" }),
         !left && el("span", { class: "tag", text: "right only" }),
@@ -190,7 +190,7 @@ export function compareView(place, address) {
     const mine = ++asked;
     const sides = [rows[chosen].left, rows[chosen].right];
     try {
-      const got = await Promise.all(sides.map((node) => node && server.event(node.id)));
+      const got = await Promise.all(sides.map((node) => node && (node.missing ? node : server.event(node.id))));
       if (mine !== asked) return;
       showPair(got, sides);
     } catch (error) {

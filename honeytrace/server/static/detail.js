@@ -6,6 +6,7 @@ import { feedbackBox } from "./feedback.js";
 import { cost, count, duration, exact } from "./format.js";
 import { contents } from "./contents.js";
 import { cutMap, jsonView, longText } from "./json_view.js";
+import { UNFINISHED } from "./tree.js";
 
 const KEPT = 60;
 
@@ -30,6 +31,12 @@ export function detailPane({ source, onFeedback, onSelect, onClose }) {
     const mine = ++asked;
     abort.abort();
     abort = new AbortController();
+    if (place.missing) {
+      content.replaceChildren(unfinished(id));
+      content.setAttribute("data-shown", id);
+      shown = id;
+      return;
+    }
     const slow = setTimeout(() => content.classList.add("waiting"), 150);
     try {
       const answer = cache.get(id) ?? (await source.event(id, { signal: abort.signal }));
@@ -57,6 +64,18 @@ export function detailPane({ source, onFeedback, onSelect, onClose }) {
       clearTimeout(slow);
       if (mine === asked) content.classList.remove("waiting");
     }
+  }
+
+  function unfinished(id) {
+    return el(
+      "div",
+      { class: "empty" },
+      el("h2", { text: `This call ${UNFINISHED}` }),
+      el("p", {
+        text: "Calls are recorded when they finish, and what ran below this one has. If its process was killed, it never will.",
+      }),
+      el("p", { class: "muted" }, "Its id: ", el("code", { text: id })),
+    );
   }
 
   // What others changed is shown, but not under the hands of someone who is rating or writing a note.

@@ -64,10 +64,11 @@ export function sessionView(place, address) {
       const answer = await source.session(id, { signal: abort.signal });
       take(answer);
       const wanted = location.hash.slice(1);
-      const first = events.has(wanted) ? wanted : tree.firstInteresting();
+      const there = Boolean(tree.nodeOf(wanted));
+      const first = there ? wanted : tree.firstInteresting();
       tree.select(first, { reveal: true, quiet: true });
-      if (events.has(wanted)) openDetail();
-      if (wanted && !events.has(wanted)) toast("The event in this link is not in this session");
+      if (there) openDetail();
+      if (wanted && !there) toast("The event in this link is not in this session");
       place.setAttribute("data-ready", "session");
       say(`Session ${answer.summary.name}, ${plural(answer.summary.events, "event")}`);
     } catch (error) {
@@ -253,7 +254,7 @@ export function sessionView(place, address) {
       else if (!tree.escape()) go(listAddress());
     },
     update(next) {
-      if (events.has(next.hash)) tree.select(next.hash, { reveal: true, quiet: true });
+      if (tree.nodeOf(next.hash)) tree.select(next.hash, { reveal: true, quiet: true });
     },
     leave() {
       gone = true;

@@ -1,7 +1,13 @@
 // The tree of a session, made from a flat list of events: parents by parent_id, siblings by start_time.
-// Every event is in it exactly once: orphans and circles hang below the root. Nothing here recurses.
+// Every event is in it exactly once: circles hang below the root. Nothing here recurses.
 
-/** Make the tree. `events` is a Map by id; the root is the session. Nodes: {event, id, depth, parent, children, start, end}. */
+/** What is said of a parent that is not there: only what has finished is sent. */
+export const UNFINISHED = "did not finish, or has not yet";
+
+/**
+ * Make the tree. `events` is a Map by id; the root is the session. Nodes: {event, id, depth, parent, children, start, end}.
+ * A parent that is not there is made up under the root, `missing`: nobody knows what it ran below.
+ */
 export function buildTree(sessionId, session, events, now = Date.now()) {
   const nodes = new Map();
   for (const [id, event] of events) nodes.set(id, { id, event, depth: 0, parent: null, children: [], placed: false });
@@ -10,11 +16,10 @@ export function buildTree(sessionId, session, events, now = Date.now()) {
     root = { id: sessionId, event: session, depth: 0, parent: null, children: [], placed: false };
     nodes.set(sessionId, root);
   }
-  for (const node of nodes.values()) {
+  for (const node of [...nodes.values()]) {
     if (node === root) continue;
-    const parent = nodes.get(node.event.parent_id);
-    node.orphan = !parent && Boolean(node.event.parent_id);
-    (parent && parent !== node ? parent : root).children.push(node);
+    const parent = nodes.get(node.event.parent_id) ?? unfinished(node.event, nodes, root);
+    (parent !== node ? parent : root).children.push(node);
   }
   place(root);
   // Whoever cannot be reached from the root is in a circle: it is cut where it is met first.
@@ -22,7 +27,6 @@ export function buildTree(sessionId, session, events, now = Date.now()) {
     if (node.placed) continue;
     const at = nodes.get(node.event.parent_id);
     at.children.splice(at.children.indexOf(node), 1);
-    node.orphan = true;
     root.children.push(node);
     place(node, root);
   }
@@ -68,6 +72,16 @@ export function deepest(nodes) {
   return depth;
 }
 
+function unfinished({ parent_id: id, start_time }, nodes, root) {
+  if (!id) return root;
+  const event = { event_id: id, event_type: "unfinished", event_name: "unfinished", inputs_preview: UNFINISHED };
+  const node = { id, event: { ...event, start_time }, depth: 0, parent: null, children: [], placed: false };
+  node.missing = true;
+  nodes.set(id, node);
+  root.children.push(node);
+  return node;
+}
+
 function place(top, parent = null) {
   top.parent = parent;
   const stack = [top];
@@ -87,10 +101,12 @@ function place(top, parent = null) {
 function setTimes(root, now) {
   const order = visibleRows(root, new Set());
   for (const node of order) {
+    // Children are sorted by now; the one it was made for need not be the earliest.
+    if (node.missing) node.event.start_time = node.children[0].event.start_time ?? null;
     const { start_time: start, end_time: end, duration } = node.event;
     node.start = start ?? node.parent?.start ?? order.find((at) => at.event.start_time)?.event.start_time ?? now;
     node.end = end ?? (duration !== null && duration !== undefined ? node.start + duration : null);
-    node.running = node.end === null;
+    node.running = node.end === null && !node.missing;
   }
   for (let i = order.length - 1; i >= 0; i--) {
     const node = order[i];

@@ -3,7 +3,7 @@
 import { button, el, icon, isolated, say } from "./dom.js";
 import { cost, duration, plural, short } from "./format.js";
 import { criticalPath, drawAxis, drawBar, scaleOf } from "./timeline.js";
-import { deepest, matching, visibleRows } from "./tree.js";
+import { UNFINISHED, deepest, matching, visibleRows } from "./tree.js";
 import { virtualList } from "./virtual.js";
 
 /** `onSelect(id, {quiet})` hears what is chosen, `onOpen()` that its detail is wanted (where it does not fit beside). */
@@ -100,7 +100,9 @@ export function treePane({ onSelect, onOpen }) {
         "aria-selected": String(row.id === chosen),
         "aria-setsize": parent ? parent.children.length : 1,
         "aria-posinset": parent ? parent.children.indexOf(row) + 1 : 1,
-        "aria-label": `${e.event_type} ${e.event_name}, ${duration(row.running ? null : row.end - row.start)}${e.error ? ", error" : ""}`,
+        "aria-label": row.missing
+          ? `a call that ${UNFINISHED}`
+          : `${e.event_type} ${e.event_name}, ${duration(row.running ? null : row.end - row.start)}${e.error ? ", error" : ""}`,
       },
       el(
         "span",
@@ -111,7 +113,7 @@ export function treePane({ onSelect, onOpen }) {
         el(
           "span",
           { class: `kind is-${e.event_type} ${e.error ? "is-error" : ""}`, title: e.event_type },
-          icon(e.event_type),
+          icon(row.missing ? "running" : e.event_type),
         ),
         isolated(e.event_name || "unknown", { class: "label", title: e.event_name }),
         e.error && icon("error", "is-error"),
@@ -126,7 +128,7 @@ export function treePane({ onSelect, onOpen }) {
         title: e.cost ? cost(e.cost) : null,
         text: e.tokens ? short(e.tokens, { even: true }) : "",
       }),
-      el("span", { class: "t-num", text: row.running ? "running" : duration(row.end - row.start) }),
+      el("span", { class: "t-num", text: row.running ? "running" : duration(row.missing ? null : row.end - row.start) }),
       drawBar(row, scale, path, tree.root.start),
     );
     item.addEventListener("click", (event) => {

@@ -172,14 +172,35 @@ def test_the_timeline_zooms_to_an_event_and_back(page: Any, server: ServerClient
     assert bar(page, trace["write"])["width"] == pytest.approx(lane * 0.4, abs=3)
 
 
-def test_events_without_a_parent_or_in_a_circle_are_shown_once(page: Any, server: ServerClient) -> None:
+def test_events_in_a_circle_are_shown_once(page: Any, server: ServerClient) -> None:
     root = session("odd")
-    orphan = event(root, "orphan", parent_id=new_id())
     one, two = event(root, "one"), event(root, "two", at=10)
     one["parent_id"], two["parent_id"] = two["event_id"], one["event_id"]
-    server.add([root, orphan, one, two])
+    server.add([root, one, two])
     show(page, server, root["session_id"])
-    assert sorted(labels(page)) == ["odd", "one", "orphan", "two"]
+    assert sorted(labels(page)) == ["odd", "one", "two"]
+
+
+def test_what_ran_below_a_call_that_never_finished_stands_below_a_row_that_says_so(
+    page: Any, server: ServerClient
+) -> None:
+    root = session("killed")
+    parent = {**event(root, "agent", kind="chain", duration=90), "event_id": new_id()}
+    early, late = event(parent, "early", at=20), event(parent, "late", at=40)
+    leaf = event(late, "leaf", at=41)
+    server.add([root, leaf, late, early])
+    show(page, server, root["session_id"])
+    assert labels(page) == ["killed", "unfinished", "early", "late", "leaf"]
+    row = page.locator(f"#event-{parent['event_id']}")
+    assert "did not finish, or has not yet" in row.inner_text()
+    assert "running" not in row.inner_text()
+    assert page.locator(f"#event-{leaf['event_id']}").get_attribute("aria-level") == "4"
+    row.click()
+    page.wait_for_selector(f".detail-content[data-shown='{parent['event_id']}']")
+    assert "This call did not finish, or has not yet" in page.locator(".detail").inner_text()
+    server.add([parent])
+    page.wait_for_selector(f"#event-{parent['event_id']} .label:text('agent')")
+    assert labels(page) == ["killed", "agent", "early", "late", "leaf"]
 
 
 def test_a_hundred_levels_stay_readable(page: Any, server: ServerClient) -> None:
