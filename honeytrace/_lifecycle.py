@@ -134,6 +134,8 @@ class Tracer(RecordingTracer):
             return self
         if server_url is not None and settings.api_key is None and exporters is None:
             warn_once("no key", "a server_url without an api_key: events go to the local store, not to the server")
+        elif api_key == "" and settings.api_key is None and exporters is None:
+            warn_once("empty key", "api_key is empty: events go to the local store, not to HoneyHive")
         old_recorder, old = self.recorder, self._running
         if settings.enabled:
             self._running = Pipelines(chosen, settings)

@@ -267,8 +267,10 @@ def _checked(server_url: object) -> SplitResult:
         host, _ = url.hostname, url.port
     except ValueError:
         raise ConfigError(f"{expected}; its host or port cannot be read") from None
+    if "://" not in server_url:  # localhost:8310 would have the scheme localhost
+        raise ConfigError(f"{expected}; it does not begin with http:// or https://")
     if url.scheme not in ("http", "https"):
-        raise ConfigError(f"{expected}, not with the scheme {url.scheme!r}" if url.scheme else f"{expected}: no scheme")
+        raise ConfigError(f"{expected}, not with the scheme {url.scheme!r}")
     if not host:
         raise ConfigError(f"{expected}; it has no host")
     if not server_url.isprintable() or " " in server_url or url.fragment:

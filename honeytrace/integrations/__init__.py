@@ -155,7 +155,11 @@ def wrap(client: C) -> C:
 def _resolved(libraries: tuple[Any, ...]) -> tuple[str, ...]:
     names = tuple(_ALIASES.get(name, name) if isinstance(name, str) else name for name in libraries)
     for given, name in zip(libraries, names, strict=True):
-        if not isinstance(name, str) or name not in _KNOWN:
+        if not isinstance(name, str):
+            raise TraceError(
+                f'a library is a name, each its own argument, such as "openai", not {type(given).__name__}'
+            )
+        if name not in _KNOWN:
             raise TraceError(f"there is no integration {given!r}: expected {', '.join((*_KNOWN, *_ALIASES))}")
     return names
 

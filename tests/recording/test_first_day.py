@@ -512,6 +512,15 @@ def test_enabled_that_is_no_bool_is_refused_with_its_name(wrong: Any) -> None:
         honeytrace.init(exporters=[Keeping()], enabled=wrong)
 
 
+@pytest.mark.parametrize("url", ["localhost:8310", "127.0.0.1:8310", "api.example.com", "//host", "user:hunter2@host"])
+def test_a_server_url_without_a_scheme_is_refused_with_what_is_missing(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        honeytrace.init("hh_key", server_url=url)
+    assert str(caught.value) == (
+        "server_url must be like https://host or http://host:port/path; it does not begin with http:// or https://"
+    )
+
+
 @pytest.mark.parametrize("field", ["start_time", "end_time"])
 @pytest.mark.parametrize(
     "wrong", ["yesterday", float("nan"), float("inf"), 1_763_940_000_123, -1.0, True, b"1"], ids=repr

@@ -411,3 +411,15 @@ def test_a_server_that_is_named_without_a_key_is_not_passed_over_in_silence(
     reset_failures()
     honeytrace.init(server_url="http://127.0.0.1:9")
     assert "a server_url without an api_key: events go to the local store" in caplog.text
+
+
+def test_an_empty_key_is_said_to_be_one(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    with caplog.at_level(logging.WARNING, "honeytrace"):
+        honeytrace.init("")
+        assert caplog.messages == ["api_key is empty: events go to the local store, not to HoneyHive"]
+        caplog.clear()
+        monkeypatch.setenv("HH_API_KEY", "hh_from_the_environment")
+        honeytrace.init("", exporters=["local"])
+        monkeypatch.delenv("HH_API_KEY")
+        honeytrace.init(None)
+        assert caplog.messages == []
