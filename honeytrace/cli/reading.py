@@ -60,15 +60,16 @@ def sessions(arguments: argparse.Namespace) -> int:
 
 
 def _wanted(arguments: argparse.Namespace) -> Wanted:
+    """What the filters ask for; one that is empty, such as a shell variable that is not set, asks for nothing."""
     holds = None
-    if arguments.search is not None:
+    if arguments.search and arguments.search.strip():
         from honeytrace.server.words import finder
 
         holds = finder(arguments.search)
     return Wanted(
-        name=arguments.name,
-        source=arguments.source,
-        user=arguments.user,
+        name=arguments.name or None,
+        source=arguments.source or None,
+        user=arguments.user or None,
         error=arguments.error,
         since=arguments.since,
         holds=holds,

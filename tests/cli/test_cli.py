@@ -254,6 +254,22 @@ def test_tail_waits_for_a_store_that_does_not_exist_yet(tmp_path):
     assert process.returncode == 0
 
 
+def test_the_command_runs_as_a_module_too(store):
+    line, settings = command("sessions", "--store", store)
+    (expected, found) = (
+        subprocess.run([sys.executable, "-m", module, *line[3:]], capture_output=True, timeout=20, env=settings)
+        for module in ("honeytrace.cli", "honeytrace")
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (0, expected.stdout, b"")
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "web", "\N{SUPERSCRIPT TWO}"])
+def test_a_port_that_is_none_is_refused_with_what_is_expected(store, port):
+    done = run("serve", "--store", store, f"--port={port}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"argument --port: must be a number from 0 to 65535, not {port!r}" in done.stderr
+
+
 def test_commands_import_neither_httpx_nor_asyncio(store):
     code = (
         "import sys; from honeytrace import cli; cli.main(['show', '--store', sys.argv[1]]);"

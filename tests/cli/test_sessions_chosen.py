@@ -126,6 +126,10 @@ def test_the_limit_counts_what_passes(store):
     assert names(store, "--name", "search", "--limit", "2") == ["today", "hours ago"]
 
 
+def test_a_filter_that_is_empty_asks_for_nothing_as_on_the_page(store):
+    assert names(store, "--name", "", "--user=", "--source", "", "--search", " ") == NAMES
+
+
 def test_nothing_that_passes_is_said_as_such(store, tmp_path):
     done = run("sessions", "--store", store, "--error", "--name", "nosuch")
     assert (done.returncode, done.stdout) == (0, f"No session in {store} passes these filters.\n")
