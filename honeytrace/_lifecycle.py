@@ -68,6 +68,11 @@ class Tracer(RecordingTracer):
         self.held = False
         """Whether a capture holds the tracer: init() and shutdown() then change nothing. See honeytrace.testing."""
 
+    def __repr__(self) -> str:
+        if self.recorder is None:
+            return "<Tracer, off>"
+        return f"<Tracer, to {'a capture' if self.held else self._running}>"
+
     def __reduce__(self) -> Any:
         if self is not default_tracer:
             raise TypeError("a Tracer cannot be pickled; make one in the other process")

@@ -86,7 +86,8 @@ class _Pipeline:
         lost = self.journal.in_memory()
         where = "" if self.journal.folder is None else str(self.journal.folder.path)
         kept = f"kept in {where}, delivered by the next process or by: honeytrace flush"
-        fate = "they are lost" if lost == events + others else f"{kept} ({lost} of them are lost)" if lost else kept
+        all_lost = "it is lost" if lost == 1 else "they are lost"
+        fate = all_lost if lost == events + others else f"{kept} ({lost} of them are lost)" if lost else kept
         logger.warning(
             "%d %s not delivered to %s (%s): %s",
             events or others,
@@ -101,6 +102,9 @@ class _Pipeline:
 
 class Pipelines:
     """All pipelines of a tracer."""
+
+    def __repr__(self) -> str:
+        return ", ".join(_in_words(pipeline.exporter) for pipeline in self._all) or "nowhere"
 
     def __init__(self, exporters: Sequence[Exporter], settings: Settings) -> None:
         self._all = [_Pipeline(exporter, settings) for exporter in exporters]
@@ -179,6 +183,12 @@ class Pipelines:
             adopted=sum(one.adopted for one in books.values()),
             exporters=books,
         )
+
+
+def _in_words(exporter: Exporter) -> str:
+    """Name an exporter, and its destination without the fingerprint of a key."""
+    where = getattr(exporter, "destination", None)
+    return f"{exporter.name} ({where.partition('#')[0]})" if isinstance(where, str) else exporter.name
 
 
 def open_exporters(given: Sequence[Exporter | str] | None, settings: Settings) -> list[Exporter]:

@@ -16,6 +16,7 @@ from honeytrace._bookkeeping import announce, keeps
 from honeytrace._context import NOTHING_KEPT, Current, gone, leave, settle, variables
 from honeytrace._diagnostics import guard
 from honeytrace._ids import is_id
+from honeytrace.exceptions import TraceError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,7 +36,12 @@ def propagate(function: Callable[P, R]) -> Callable[P, R]:
 
     For `threading.Thread(target=propagate(work))`, `loop.run_in_executor(None, propagate(work))` and pools; a coroutine
     function for another thread's event loop.
+
+    Raises:
+        TraceError: it cannot be called; perhaps it was called already: `propagate(work)`, not `propagate(work())`.
     """
+    if not callable(function):
+        raise TraceError(f"propagate() takes a function that is still to be called, not {type(function).__name__}")
     carried = [(variable, settle(variable)) for variable in variables]
     if inspect.iscoroutinefunction(function):
 

@@ -227,7 +227,7 @@ def test_the_process_ends_in_time_when_the_destination_hangs(run: Run, tracers: 
     took = time.monotonic() - began
     assert took < 2.5 + starting + 1.0
     for number in range(tracers):
-        assert f"1 event is not delivered to h{number} (no answer yet): they are lost" in done.stderr
+        assert f"1 event is not delivered to h{number} (no answer yet): it is lost" in done.stderr
 
 
 def test_calls_that_come_late_do_not_lengthen_the_end_of_the_process(run: Run) -> None:

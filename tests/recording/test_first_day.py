@@ -512,6 +512,19 @@ def test_enabled_that_is_no_bool_is_refused_with_its_name(wrong: Any) -> None:
         honeytrace.init(exporters=[Keeping()], enabled=wrong)
 
 
+def test_a_tracer_says_where_its_events_go_and_keeps_the_key_to_itself(private_home: Path) -> None:
+    assert repr(honeytrace.Tracer()) == "<Tracer, off>"
+    assert repr(honeytrace.init()) == f"<Tracer, to local ({private_home / 'traces.db'})>"
+    tracer = honeytrace.init("hh_key", server_url="http://me:hunter2@127.0.0.1:9/", exporters=["honeyhive", "console"])
+    assert repr(tracer) == "<Tracer, to honeyhive (http://127.0.0.1:9), console>"
+    assert repr(honeytrace.init(exporters=[])) == "<Tracer, to nowhere>"
+    honeytrace.shutdown()
+    assert repr(tracer) == "<Tracer, off>"
+    honeytrace.init(exporters=["local"])
+    with capture():
+        assert repr(tracer) == "<Tracer, to a capture>"
+
+
 @pytest.mark.parametrize("url", ["localhost:8310", "127.0.0.1:8310", "api.example.com", "//host", "user:hunter2@host"])
 def test_a_server_url_without_a_scheme_is_refused_with_what_is_missing(url: str) -> None:
     with pytest.raises(ConfigError) as caught:

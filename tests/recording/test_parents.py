@@ -280,6 +280,12 @@ def test_a_thread_with_propagate_is_a_child_and_a_plain_one_has_a_session_of_its
     assert_alone(traces, "plain")
 
 
+@pytest.mark.parametrize("wrong", [None, 5, "leaf"])
+def test_propagate_refuses_what_cannot_be_called(wrong: Any) -> None:
+    with pytest.raises(honeytrace.TraceError, match=f"still to be called, not {type(wrong).__name__}"):
+        honeytrace.propagate(wrong)
+
+
 def test_propagate_carries_the_moment_it_was_called_not_the_moment_it_runs(traces: Traces) -> None:
     with honeytrace.span("here"):
         work = honeytrace.propagate(leaf)
