@@ -267,6 +267,32 @@ def test_a_client_that_was_given_is_used_but_keeps_its_headers_and_stays_open(se
     assert "x-theirs" not in server.requests[0].headers
 
 
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "all_proxy"])
+def test_the_proxy_of_the_environment_is_used(
+    http: Http, server: FaultServer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        asked: list[bytes] = []
+
+        def answer() -> None:
+            connection, _ = proxy.accept()
+            with connection, connection.makefile("rb") as stream:
+                asked.append(stream.readline())
+                while stream.readline().strip():
+                    pass
+                stream.read(len(EVENT))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert post(http, "http://far.example").body == b"fine"
+        assert asked == [b"POST http://far.example/v1/events HTTP/1.1\r\n"]
+        thread.join(10)
+    assert post(http, server).status == 200  # past the proxy, which is gone
+
+
 def test_a_transport_that_answers_from_memory_works() -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(200, content=b"fine"))
     assert post(Http(client=None, transport=transport, verify=False), "http://nowhere").body == b"fine"
