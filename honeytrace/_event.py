@@ -153,8 +153,7 @@ OPEN = (
 )
 """Fields that every event has, to be filled in with %; times in microseconds."""
 
-_RESULT = b"%b" + OPEN + b',"outputs":{"result":%b}%b'
-_OBJECT = b"%b" + OPEN + b',"outputs":%b%b'
+_OPENING = OPEN.removesuffix(b"%b")
 _IS_RESULT, _IS_OBJECT = b"r", b"o"
 
 
@@ -171,8 +170,11 @@ def unpack(id: bytes, packed: bytes, time_ns: int, took_ns: int) -> bytes:
     """
     session, parent, head, tail, inputs, outputs = packed.split(SEPARATOR)
     start, end = time_ns // 1000, (time_ns + took_ns) // 1000
-    form = _OBJECT if tail.startswith(_IS_OBJECT) else _RESULT
-    return form % (head, id, session, parent, start, end, end - start, inputs, outputs, tail[1:])
+    opening = _OPENING % (id, session, parent, start, end, end - start)
+    # Joining copies the large parts once; to format them as well costs more.
+    if tail[:1] == _IS_OBJECT:
+        return b"".join((head, opening, inputs, b',"outputs":', outputs, tail[1:]))
+    return b"".join((head, opening, inputs, b',"outputs":{"result":', outputs, b"}", tail[1:]))
 
 
 _SESSION_FROM_ROOT = ("session_id", "source", "inputs", "outputs", "start_time", "end_time", "duration")
