@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, urlsplit
@@ -126,7 +126,7 @@ class HoneyHiveExporter:
                 server.note_lacking(_SESSIONS)
                 return [load.as_event(other) for other in sessions[posted:]]
             self._check(trip, answer, f"POST {_SESSIONS}", [parcel])
-            trip.arrived += load.sent(parcel)
+            trip.note_arrived(load.sent(parcel))
         return []
 
     def _post(self, parcels: Sequence[Parcel], trip: _Trip) -> None:
@@ -208,7 +208,7 @@ class HoneyHiveExporter:
             raise key_refused(answer.status, self._server.refusals)
         self._server.refusals = 0
         if answer.status >= 500 and (stored := stored_ids(answer)):
-            trip.note_arrived(parcel for parcel in parcels if parcel.id.decode() in stored)
+            trip.note_arrived([parcel for parcel in parcels if parcel.id.decode() in stored])
         self._failed.note_uncertain(parcel.id for parcel in parcels)
         raise fault(answer, call, secret=trip.key)
 
@@ -230,12 +230,16 @@ class _Trip:
     def __init__(self, key: str, deadline: float) -> None:
         self.key = key
         self.deadline = deadline
-        self.arrived: list[Event] = []
+        self._arrived: list[Sequence[Parcel]] = []
 
-    def note_arrived(self, parcels: Iterable[Parcel]) -> None:
+    def note_arrived(self, parcels: Sequence[Parcel]) -> None:
         """The records of these have arrived."""
-        for parcel in parcels:
-            self.arrived += records_of(parcel)
+        self._arrived.append(parcels)  # which ones is asked only when the rest fails
+
+    @property
+    def arrived(self) -> list[Event]:
+        """All records that have arrived."""
+        return [record for parcels in self._arrived for parcel in parcels for record in records_of(parcel)]
 
 
 def _batch(parcels: Sequence[Parcel]) -> bytes:
