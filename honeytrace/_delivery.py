@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
+from operator import itemgetter
 from random import Random
 from threading import RLock, current_thread, main_thread
 from time import monotonic
@@ -218,6 +219,8 @@ class Delivery:
 
 def _travelling(batch: Batch) -> list[Event]:
     """Expand a batch into what goes on the wire."""
+    if COMPOUND.isdisjoint(map(itemgetter(0), batch.records)):  # a quarter of the price, and what most batches are
+        return [*batch.records]
     try:
         return [event for record in batch.records for event in (expand(record) if record[0] in COMPOUND else (record,))]
     except Exception as error:
