@@ -52,6 +52,7 @@ __all__ = [
     "COMPOUND",
     "EVENT_TYPES",
     "FIELDS",
+    "ID_SIZE",
     "KINDS",
     "OPEN",
     "PLAIN_SCALARS",
@@ -64,6 +65,7 @@ __all__ = [
     "packed_frame",
     "resolve_event_type",
     "unpack",
+    "unpack_record",
 ]
 
 KINDS: tuple[Kind, ...] = ("event", "session", "update", "root", "last")
@@ -142,6 +144,9 @@ def resolve_event_type(event_type: str) -> str:
     )
 
 
+ID_SIZE = 36
+"""Bytes of an id."""
+
 SEPARATOR = b"\xff"
 """Stands between the parts of a packed body: a byte that no UTF-8 text contains."""
 
@@ -168,13 +173,22 @@ def unpack(id: bytes, packed: bytes, time_ns: int, took_ns: int) -> bytes:
     Raises:
         ValueError: these are not the parts of an event.
     """
-    session, parent, head, tail, inputs, outputs = packed.split(SEPARATOR)
-    start, end = time_ns // 1000, (time_ns + took_ns) // 1000
-    opening = _OPENING % (id, session, parent, start, end, end - start)
+    return unpack_record(id + packed, time_ns, took_ns)[1]
+
+
+def unpack_record(record: bytes, time_ns: int, took_ns: int) -> tuple[bytes, bytes]:
+    """Give id and JSON of an event whose id stands before its packed body, as in a journal.
+
+    Raises:
+        ValueError: these are not the parts of an event.
+    """
+    session, parent, head, tail, inputs, outputs = record.split(SEPARATOR)
+    id, start, end = session[:ID_SIZE], time_ns // 1000, (time_ns + took_ns) // 1000
+    opening = _OPENING % (id, session[ID_SIZE:], parent, start, end, end - start)
     # Joining copies the large parts once; to format them as well costs more.
     if tail[:1] == _IS_OBJECT:
-        return b"".join((head, opening, inputs, b',"outputs":', outputs, tail[1:]))
-    return b"".join((head, opening, inputs, b',"outputs":{"result":', outputs, b"}", tail[1:]))
+        return id, b"".join((head, opening, inputs, b',"outputs":', outputs, tail[1:]))
+    return id, b"".join((head, opening, inputs, b',"outputs":{"result":', outputs, b"}", tail[1:]))
 
 
 _SESSION_FROM_ROOT = ("session_id", "source", "inputs", "outputs", "start_time", "end_time", "duration")

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from struct import Struct
 from zlib import crc32
 
-from honeytrace._event import Event, unpack
+from honeytrace._event import ID_SIZE, Event, unpack_record
 
 __all__ = [
     "CODES", "EVENTS", "LARGE", "MARK", "PRIME", "Parsed", "count_others", "frame", "head_size", "large_head",
@@ -43,9 +43,9 @@ LARGE = 16_384
 PRIME = 2**30 - 35
 _HEAD = Struct("<4sBB2xIIqq")
 pack_head, head_size = _HEAD.pack, _HEAD.size
-_ID = 36
 _STEP = 61
 _KINDS = (None, *CODES)
+_OTHERS = frozenset(kind for kind, code in CODES.items() if code > EVENTS)
 
 
 def frame(kind: str, id: bytes, body: bytes, time_ns: int, took_ns: int = -1) -> bytes:
@@ -64,13 +64,18 @@ def large_head(code: int, id: bytes, body: bytes, time_ns: int, took_ns: int) ->
     return pack_head(MARK, code, 1, len(id) + len(body), check, time_ns, took_ns) + id
 
 
-def _text_of(id: bytes, body: bytes, method: int, time_ns: int, took_ns: int) -> bytes | None:
-    """Give the JSON of a body whose checksum is right; None if it is damaged all the same, where part was checked."""
+def _split(record: bytes, method: int, time_ns: int, took_ns: int) -> tuple[bytes, bytes] | None:
+    """Give id and JSON of a record whose checksum is right; None if it is damaged all the same."""
     try:
-        text = body if took_ns < 0 else unpack(id, body, time_ns, took_ns)
-        return text if not method or (b"\0" not in text and (text.isascii() or text.decode())) else None
+        if took_ns < 0:
+            id, text = record[:ID_SIZE], record[ID_SIZE:]
+        else:
+            id, text = unpack_record(record, time_ns, took_ns)
+        if method and (b"\0" in text or not (text.isascii() or text.decode())):  # only part of it was checked
+            return None
     except ValueError:  # UnicodeDecodeError among them
         return None
+    return id, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +98,13 @@ def parse(data: bytes, start: int = 0, *, max_bytes: int | None = None, max_coun
         if begin <= total:
             mark, code, method, length, check, time_ns, took_ns = unpack_head(data, position)
             end = begin + length
-            if mark == MARK and end <= total and length >= _ID and 0 < code < len(_KINDS) and method < 2:
-                id, body = data[begin : begin + _ID], data[begin + _ID : end]
-                checked = body[::_STEP] if method else body
-                whole = crc32(checked, crc32(id, (time_ns + code + took_ns * 3) % PRIME)) == check
-                text = _text_of(id, body, method, time_ns, took_ns) if whole else None
-                if text is not None:
+            if mark == MARK and end <= total and length >= ID_SIZE and 0 < code < len(_KINDS) and method < 2:
+                record = data[begin:end]
+                checked = record[:ID_SIZE] + record[ID_SIZE::_STEP] if method else record
+                whole = crc32(checked, (time_ns + code + took_ns * 3) % PRIME) == check
+                found = _split(record, method, time_ns, took_ns) if whole else None
+                if found is not None:
+                    id, text = found
                     size += len(text)
                     if records and max_bytes is not None and size > max_bytes:
                         break
@@ -116,4 +122,4 @@ def parse(data: bytes, start: int = 0, *, max_bytes: int | None = None, max_coun
 
 def count_others(records: Sequence[Event]) -> int:
     """Count the records that are no events by themselves."""
-    return sum(CODES[record.kind] > EVENTS for record in records)
+    return len([record for record in records if record[0] in _OTHERS])
