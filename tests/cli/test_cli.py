@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_processes import killed
+from cli_processes import killed, program
 
 import honeytrace
 from honeytrace._event import FIELDS, Event
@@ -316,6 +316,17 @@ def test_an_event_of_type_session_is_listed_once_and_shown(record, private_home)
 def test_an_empty_session_id_is_not_the_newest_session(store):
     done = run("show", "", "--store", store)
     assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_show_draws_what_ran_below_calls_that_a_kill_cut_short(private_home):
+    nested = "\n".join(f"{'    ' * level}with honeytrace.span('level {level}'):" for level in range(4))
+    program(f"{nested}\n{'    ' * 4}call(1)\n{'    ' * 4}call(2)\n{'    ' * 4}os.kill(os.getpid(), 9)")
+    done = run("show")
+    heading, *drawn = done.stdout.splitlines()
+    assert heading.startswith("level 0")
+    assert drawn[0].startswith("└─ unfinished ")
+    assert drawn[0].endswith("  (did not finish, or has not yet)")
+    assert [line.strip(" ├└─").split("  ")[0] for line in drawn[1:]] == ["chain call", "chain call"]
 
 
 def test_tail_prints_what_a_program_left_that_was_killed_meanwhile(private_home):
