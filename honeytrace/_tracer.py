@@ -239,16 +239,15 @@ class RecordingTracer:
         """Record something that has happened already; returns its event id, None while tracing is off.
 
         Times are seconds since the epoch or datetimes. Without an end it ends now, and without a start it took no
-        time. It becomes a child of what is current, or a session of its own.
+        time; nor did it with an end before its start, which the log tells once: a clock that is set back between the
+        two is nobody's mistake. It becomes a child of what is current, or a session of its own.
 
         Raises:
             TraceError: the event type is none of the contract's.
-            ConfigError: a time is no number of seconds since the epoch, or the end is before the start.
+            ConfigError: a time is no number of seconds since the epoch.
         """
         resolved = _event_type(event_type)
         times = [None if moment is None else _microseconds(moment) for moment in (start_time, end_time)]
-        if times[0] is not None and times[1] is not None and times[1] < times[0]:
-            raise ConfigError(f"end_time must not be before start_time: {end_time!r} is before {start_time!r}")
         recorder, current = self.recorder, settle(self.variable)
         if recorder is None or (current is not None and not current[2]):
             return None
@@ -256,7 +255,12 @@ class RecordingTracer:
             called = time_ns()
             end = called // 1000 if times[1] is None else times[1]
             start = end if times[0] is None else times[0]
-            end = max(start, end)
+            if end < start:
+                said = "log_event(%r): end_time %s is before start_time %r; recorded as if it took no time"
+                warn_once(
+                    "end before start", said, str(name), "now" if end_time is None else repr(end_time), start_time
+                )
+                end = start
             event_id = new_id()
             if current is None:
                 session = new_id()

@@ -550,28 +550,31 @@ BEFORE = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 
 @pytest.mark.parametrize(
     ("start", "end"),
-    [(1000.0, 999.0), (1000.000002, 1000.000001), (4e9, BEFORE), (BEFORE, 0), (BEFORE, BEFORE - timedelta(minutes=1))],
+    [
+        (1000.0, 999.0),
+        (1000.000002, 1000.000001),
+        (4e9, BEFORE),
+        (BEFORE, 0),
+        (BEFORE, BEFORE - timedelta(minutes=1)),
+        (4e9, None),
+    ],
     ids=repr,
 )
-def test_an_end_before_the_start_is_refused_and_both_are_shown(traces: Traces, start: Any, end: Any) -> None:
-    with pytest.raises(ConfigError) as caught:
-        honeytrace.log_event("x", start_time=start, end_time=end)
-    assert str(caught.value) == f"end_time must not be before start_time: {end!r} is before {start!r}"
-    assert traces.records == []
-
-
-def test_an_end_before_the_start_costs_nothing_but_that_event(traces: Traces) -> None:
-    with pytest.raises(ConfigError), honeytrace.session("s"), honeytrace.span("block"):
-        honeytrace.log_event("before")
-        honeytrace.log_event("x", start_time=2.0, end_time=1.0)
-    assert [event.event_name for event in traces] == ["before", "block"]
+def test_an_end_before_the_start_is_recorded_and_told_once(
+    traces: Traces, caplog: pytest.LogCaptureFixture, start: Any, end: Any
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="honeytrace"):
+        for _ in range(3):
+            honeytrace.log_event("x", start_time=start, end_time=end)
+    assert [event.duration for event in traces.named("x")] == [0, 0, 0]
+    ended = "now" if end is None else repr(end)
+    told = f"log_event('x'): end_time {ended} is before start_time {start!r}; recorded as if it took no time"
+    assert caplog.messages == [told]
 
 
 def test_a_wrong_time_is_refused_while_tracing_is_off_too() -> None:
     with pytest.raises(ConfigError, match="'yesterday'"):
         honeytrace.log_event("x", start_time="yesterday")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="end_time must not be before start_time"):
-        honeytrace.log_event("x", start_time=2.0, end_time=1.0)
 
 
 def test_the_event_type_of_a_logged_event_may_come_second(traces: Traces) -> None:
