@@ -4,22 +4,17 @@ httpx limits each operation, so an answer of one byte a second would never end. 
 every operation what is left of the time of the request that its thread is in the middle of. No thread of its own is
 needed, so it holds at the end of the interpreter too. Streams are used as httpcore's `NetworkStream` is documented.
 
-A plain socket is asked rather than waited at, and the head of a request goes out with its body: each call that may wait
-gives up the interpreter to the program's threads and asks for it again, which costs both sides more than the call.
-
 An adopted stream also belongs to the process that adopted it: a fork shares the connection, and two processes that
 write to one connection garble each other's requests.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import select
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,10 +26,8 @@ _PIECE = 16_384
 """Bytes per write: so many the system takes whole or not at all, so no write waits twice."""
 
 _SENT_AT_ONCE = 1_048_576
-"""Bytes per write where we wait ourselves. A tenth of what a large batch costs is in small pieces."""
-
-_LONGEST = 1e6
-"""Seconds that the system is told to wait at most: as milliseconds it takes some 24 days."""
+"""Bytes per write where we wait ourselves. A tenth of what a large batch costs is in small pieces: each gives up the
+interpreter to the program's threads, and asks for it again."""
 
 
 class DeadlineReached(Exception):
@@ -46,25 +39,20 @@ class Inherited(Exception):
 
 
 class Progress:
-    """How far one request got: whether it made a connection or was sent over one, and the bytes of its answer.
+    """How far one request got: whether it made a connection or was sent over one, and the bytes of its answer."""
 
-    `head` is what is kept back of it, to be sent together with what follows; `heading` says that it comes next.
-    """
-
-    __slots__ = ("connected", "deadline", "head", "heading", "received", "sending")
+    __slots__ = ("connected", "deadline", "received", "sending")
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self.connected = False
-        self.sending = self.heading = False
-        self.head = b""
+        self.sending = False
         self.received = 0
 
     def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """Watch a request: the value of httpcore's extension `trace`."""
         if name.endswith("send_request_headers.started"):
             self.sending = True
-            self.heading = name.startswith("http11.")
         elif name.endswith((".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")):
             self.connected = True
             adopt(info["return_value"])
@@ -118,33 +106,18 @@ def _adopted(kind: type[Any]) -> type[Any]:
 
         def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
             self._mine()
-            there, progress = self._own_socket(), _thread.progress
-            if there is not None and _is_asked(there):
-                if progress is not None and progress.head:
-                    _send(there, b"", timeout)
-                data = _receive(there, max_bytes, timeout)
-            else:
-                data = super().read(max_bytes, _left(timeout))
-            if progress is not None:
-                progress.received += len(data)
+            data: bytes = super().read(max_bytes, _left(timeout))
+            if _thread.progress is not None:
+                _thread.progress.received += len(data)
             return data
 
         def write(self, buffer: bytes, timeout: float | None = None) -> None:
             self._mine()
-            there, progress = self._own_socket(), _thread.progress
-            if there is not None and _is_asked(there):
-                if progress is None or not progress.heading:
-                    return _send(there, buffer, timeout)
-                progress.heading, progress.head = False, buffer
-                return None
-            if there is not None and len(buffer) > _PIECE:
+            if is_plain and len(buffer) > _PIECE and (there := self.get_extra_info("socket")) is not None:
                 return _send(there, buffer, timeout)
             for start in range(0, len(buffer), _PIECE):
                 super().write(buffer[start : start + _PIECE], _left(timeout))
             return None
-
-        def _own_socket(self) -> socket.socket | None:
-            return self.get_extra_info("socket") if is_plain else None
 
         def start_tls(self, ssl_context: Any, server_hostname: Any = None, timeout: float | None = None) -> Any:
             self._mine()
@@ -160,11 +133,6 @@ def _adopted(kind: type[Any]) -> type[Any]:
     return Adopted
 
 
-def _is_asked(there: socket.socket) -> bool:
-    """Whether it is the system's own socket: not TLS, nor one of those that let other greenlets run while they wait."""
-    return type(there).__module__ == "socket" and hasattr(select, "poll")
-
-
 def _send(there: socket.socket, buffer: bytes, timeout: float | None) -> None:
     """Send all of it; the deadline holds for every wait, however little the system takes at a time.
 
@@ -173,69 +141,15 @@ def _send(there: socket.socket, buffer: bytes, timeout: float | None) -> None:
     """
     import httpcore
 
+    rest = memoryview(buffer)
     try:
-        if not _is_asked(there):
-            rest = memoryview(buffer)
-            while rest:
-                there.settimeout(_left(timeout))
-                rest = rest[there.send(rest[:_SENT_AT_ONCE]) :]
-        else:
-            _send_asking(there, buffer, timeout)
+        while rest:
+            there.settimeout(_left(timeout))
+            rest = rest[there.send(rest[:_SENT_AT_ONCE]) :]
     except TimeoutError as error:
         raise httpcore.WriteTimeout(str(error)) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise httpcore.WriteError(str(error)) from error
-
-
-def _send_asking(there: socket.socket, buffer: bytes, timeout: float | None) -> None:
-    progress = _thread.progress
-    pieces = [buffer]
-    if progress is not None and progress.head:
-        pieces, progress.head = [progress.head, buffer], b""
-    if there.gettimeout() != 0:
-        there.settimeout(0)
-    rest = [memoryview(piece) for piece in pieces if piece]
-    while rest:
-        _left(timeout)
-        try:
-            sent = there.sendmsg(rest)
-        except BlockingIOError:
-            _wait(there, select.POLLOUT, timeout)
-            continue
-        while rest and sent >= len(rest[0]):
-            sent -= len(rest.pop(0))
-        if rest:
-            rest[0] = rest[0][sent:]
-
-
-def _receive(there: socket.socket, size: int, timeout: float | None) -> bytes:
-    """Wait for some bytes of an answer; none mean that it has ended.
-
-    Raises:
-        httpcore.ReadError, httpcore.ReadTimeout: as the stream itself would.
-    """
-    import httpcore
-
-    try:
-        if there.gettimeout() != 0:
-            there.settimeout(0)
-        while True:
-            _wait(there, select.POLLIN, timeout)
-            with suppress(BlockingIOError):
-                return there.recv(size)
-    except TimeoutError as error:
-        raise httpcore.ReadTimeout(str(error)) from error
-    except (OSError, ValueError) as error:
-        raise httpcore.ReadError(str(error)) from error
-
-
-def _wait(there: socket.socket, until: int, timeout: float | None) -> None:
-    """Wait until it may be read or written, or is broken; a closed one is a ValueError."""
-    left = _left(timeout)
-    poll = select.poll()
-    poll.register(there, until)
-    if not poll.poll(None if left is None else math.ceil(min(left, _LONGEST) * 1000)):
-        raise TimeoutError("timed out")
 
 
 def _left(timeout: float | None) -> float | None:
