@@ -78,9 +78,12 @@ def _reduce_variable(variable: ContextVar[Any]) -> Any:
     """Pickle the variable of the default tracer by its place: a door that is pickled by value holds on to it."""
     if variables and variable is variables[0]:
         return _variable, (0,)
+    if _reduce_others is not None:  # somebody else has an answer for all variables
+        return _reduce_others(variable)
     raise TypeError(f"cannot pickle {type(variable).__module__ + '.' + type(variable).__qualname__!r} object")
 
 
+_reduce_others = copyreg.dispatch_table.get(ContextVar)
 copyreg.pickle(ContextVar, _reduce_variable)
 
 

@@ -33,6 +33,9 @@ __all__ = [
 DOOR_NAMES = "_ht_"
 """How names of ours begin in the code of a door; longer where a parameter of the function begins like that."""
 
+_OF_A_DOOR = 10
+"""Every door has more free names than that, all of them ours."""
+
 failures: Counter[str] = Counter()
 """Internal failures so far, by what was being done."""
 
@@ -72,7 +75,8 @@ def failed(doing: str, error: BaseException) -> None:
 
 def is_door_code(code: CodeType) -> bool:
     """Say whether this is the code of a door: by its free names, since its file name may be lost when it is pickled."""
-    return any(name.startswith(DOOR_NAMES) for name in code.co_freevars[:1])
+    names = [name for name in code.co_freevars if name.startswith(DOOR_NAMES)]
+    return len(names) > _OF_A_DOOR and names == [*code.co_freevars]
 
 
 def is_interruption(error: BaseException) -> bool:

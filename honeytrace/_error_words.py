@@ -1,7 +1,7 @@
-"""What an exporter raised, in one line for logs, results and dead letters: type, text without secrets, and where.
+"""What an exporter raised, in one line for logs, results and dead letters: what kind of exception, and where.
 
-The exporter may be the user's, and so may the words: what looks like a secret is taken out, whatever `init(redact=...)`
-says, which is about what is recorded.
+The exporter may be the user's, and the words of an exception may hold a key or a password in any form: only those that
+are meant to be shown (an ExportError's, the system's own) are. Where it was raised tells the rest.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _SECRETS = SecretNames()
 
 def describe(error: BaseException, *, where: bool = True) -> str:
     """Say what went wrong, and `where`; an ExportError in its own words alone. Never raises an Exception."""
-    name = type(error).__name__
+    name = _in_one_line(type(error).__name__)
     try:
-        text = scrub(_in_one_line(str(error)), _SECRETS.is_secret)
+        text = scrub(_in_one_line(_words(error)), _SECRETS.is_secret)
     except BaseException as problem:
         if is_interruption(problem):
             raise
@@ -34,6 +34,12 @@ def describe(error: BaseException, *, where: bool = True) -> str:
     if isinstance(error, ExportError):
         return text or name
     return (f"{name}: {text}" if text else name) + (_place(error.__traceback__) if where else "")
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, ExportError):
+        return str(error)
+    return str(error.strerror or "") if isinstance(error, OSError) else ""
 
 
 def _in_one_line(text: str) -> str:

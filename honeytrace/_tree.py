@@ -95,17 +95,22 @@ def _cut_circles(
 ) -> None:
     """Move one event of each circle under its session, so that everything is reachable from the roots."""
     reached = set(_walk(below, roots))
+    hung = {child: parent for parent, children in below.items() for child in children}
     for key in list(known):
         if key in reached:
             continue
         steps: dict[str, None] = {}
         while key not in steps:
             steps[key] = None
-            key = _text_of(known[key], "parent_id")
+            key = hung[key]
         circle = list(steps)[list(steps).index(key) :]
         first = min(circle, key=lambda key: _start(known[key]))
-        below[_text_of(known[first], "parent_id")].remove(first)
-        below.setdefault(_text_of(known[first], "session_id"), []).append(first)
+        below[hung[first]].remove(first)
+        session = _text_of(known[first], "session_id")
+        if session in reached:
+            below.setdefault(session, []).append(first)
+        else:  # what it calls its session is in the circle, too
+            roots.append(first)
         notes[first] = CYCLE
         reached.update(_walk(below, [first]))
 

@@ -144,7 +144,9 @@ def _handler(wrapped: Any, server: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 def _is_the_packages(handler: Any) -> bool:
     """Say whether a handler is the package's own, which leads to a tool that is recorded by itself."""
-    return str(getattr(handler, "__module__", "")).partition(".")[0] == "mcp"
+    owner = getattr(handler, "__self__", None)  # a subclass of the package's own servers may override the method
+    homes = [getattr(handler, "__module__", None), *(kind.__module__ for kind in type(owner).__mro__)]
+    return any(str(home).partition(".")[0] == "mcp" for home in homes)
 
 
 async def _initialize(wrapped: Any, session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

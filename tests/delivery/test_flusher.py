@@ -302,19 +302,16 @@ def test_a_failing_destination_is_reported_once_and_in_the_result(caplog: pytest
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ValueError("no such table: events"), "ValueError: no such table: events"),
-        (ValueError("https://user:hunter2@host/"), "ValueError: https://user:[redacted]@host/"),
-        (RuntimeError("login failed: password='hunter2'"), "RuntimeError: login failed: password=[redacted]"),
-        (FileNotFoundError(2, "No such file", "/x/y"), "FileNotFoundError: [Errno 2] No such file: '/x/y'"),
-        (KeyError("a\n\x1b[31mb"), "KeyError: 'a\\n\\x1b[31mb'"),
-        (ValueError("two\nlines"), "ValueError: two lines"),
-        (ValueError(), "ValueError"),
-        (ValueError("x" * 10_000), f"ValueError: {'x' * 500}…"),
-        (Mute("hunter2"), "Mute: its __str__ raised TypeError"),
+        (ValueError("https://user:hunter2@host/"), "ValueError"),
+        (RuntimeError("GET https://bob:p@ss/hunter2@host/ with Bearer hunter2"), "RuntimeError"),
+        (KeyError("hunter2"), "KeyError"),
+        (FileNotFoundError(2, "No such file", "/hunter2"), "FileNotFoundError: No such file"),
+        (Mute("hunter2"), "Mute"),
+        (type("Odd\x1b[31m", (Exception,), {})(), "Odd [31m"),
     ],
     ids=repr,
 )
-def test_a_foreign_exception_is_described_by_type_text_and_place_without_secrets(
+def test_a_foreign_exception_is_described_by_type_and_place_without_its_words(
     error: Exception, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     line = Line(Failing(error), interval=0.01)

@@ -360,3 +360,23 @@ def test_a_stream_that_its_consumer_closed_says_so():
     line = _tree.render(nodes, color=False, width=100)[-1]
     assert "2 chunks" in line
     assert "closed" in line
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [("a", "a", "b"), ("b", "a", "a")],
+        [("a", "b", "b"), ("b", "x", "a")],
+        [("a", "b", "c"), ("b", "c", "a"), ("c", "a", "b")],
+    ],
+)
+def test_ids_that_point_at_each_other_as_sessions_still_make_a_tree(events: list[tuple[str, str, str]]) -> None:
+    made = _tree.build({"event_id": id, "parent_id": parent, "session_id": session} for id, parent, session in events)
+    waiting = list(made)
+    found: list[str] = []
+    while waiting:
+        node = waiting.pop()
+        found.append(node.event["event_id"])
+        assert len(found) < 20
+        waiting.extend(node.children)
+    assert {"a", "b"} <= set(found)
