@@ -1,7 +1,7 @@
 """Bytes and data URIs, as what one wants to know of them: {"mime", "bytes", "sha256"}.
 
 The MIME type of bytes is read off their first few; "application/octet-stream" when those say nothing. Of more
-than half a million bytes only the first are hashed: "sha256_of_first_500000"; when time is up, none.
+than half a million bytes only the first are hashed: "sha256_of_first_500000"; when time is up, only small ones are.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ __all__ = ["DATA_URI", "blob", "data_uri"]
 
 DATA_URI = 256
 """A string longer than this that starts with "data:" is not recorded as text."""
+
+_SMALL = 4_096
+"""So many bytes are hashed in microseconds, whatever the time."""
 
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -41,7 +44,7 @@ _HEADER = re.compile(r"data:([\w.+-]{1,64}/[\w.+-]{1,64})?((?:;[^;,\s]{1,64}){0,
 def blob(head: bytes, size: int, mime: str | None = None, *, hashed: bool = True) -> dict[str, object]:
     """Describe `size` bytes of which the first half a million (or all, when fewer) are given."""
     described: dict[str, object] = {"mime": mime or _sniff(head), "bytes": size}
-    if hashed:
+    if hashed or size == len(head) <= _SMALL:
         described["sha256" if size <= HASHED else f"sha256_of_first_{HASHED}"] = digest(head[:HASHED])
     return described
 
@@ -56,7 +59,7 @@ def data_uri(text: str, *, hashed: bool = True) -> dict[str, object] | None:
     if header[2].lower().endswith(";base64"):
         padding = 2 if text.endswith("==") else 1 if text.endswith("=") else 0
         size = (len(text) - start) * 3 // 4 - padding
-        if not hashed:
+        if not hashed and size > _SMALL:
             return blob(b"", size, mime, hashed=False)
         encoded = text[start : start + HASHED * 4 // 3 + 4]
         try:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -278,3 +279,11 @@ def test_an_error_is_described_whatever_its_str_does():
     assert describe_error(ValueError("\ud800")) == "ValueError: \\ud800"
     assert len(describe_error(ValueError("x" * 10**6))) < 2_100
     assert describe_error(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+def test_small_media_are_hashed_however_late_it_is() -> None:
+    snapshot = Snapshotter(SecretNames(), Limits(seconds=0))
+    small, large = b"\x89PNG\r\n\x1a\n" + bytes(500), bytes(100_000)
+    for value in (small, f"data:image/png;base64,{b64encode(small).decode()}"):
+        assert json.loads(snapshot([value]))[0]["sha256"] == hashlib.sha256(small).hexdigest()
+    assert "sha256" not in json.loads(snapshot([large]))[0]
