@@ -9,7 +9,7 @@ All numbers little-endian:
     4 bytes     length of what follows the head: id and body
     4 bytes     CRC-32 of id and body, begun with (time + kind + 3 * duration) modulo 2**30 - 35
     8 bytes     time in nanoseconds since the epoch, signed
-    8 bytes     duration in nanoseconds where the body is packed (_event.unpack), -1 where it is JSON
+    8 bytes     duration in nanoseconds where the body is packed (_event.unpack_record), -1 where it is JSON
     36 bytes    id, ASCII
     the rest    body
 

@@ -200,8 +200,8 @@ class RecordingTracer:
         """Change an event that has been recorded, from anywhere: feedback that comes later, for example.
 
         The same fields as enrich_span except `error`, which can never change once an event is stored. The event may be
-        another process's; an id that its destination does not know is told by the log and `honeytrace dead-letters`,
-        for the local store by `honeytrace doctor`.
+        another process's; a span that still runs takes the change along when it finishes. An id that its destination
+        does not know is told by the log and `honeytrace dead-letters`, for the local store by `honeytrace doctor`.
 
         Raises:
             ConfigError: the id is no UUID.
@@ -239,8 +239,8 @@ class RecordingTracer:
         """Record something that has happened already; returns its event id, None while tracing is off.
 
         Times are seconds since the epoch or datetimes. Without an end it ends now, and without a start it took no
-        time; nor did it with an end before its start, which the log tells once: a clock that is set back between the
-        two is nobody's mistake. It becomes a child of what is current, or a session of its own.
+        time. An end before the start counts as the start, and the log tells it once: a clock may be set back in
+        between. It becomes a child of what is current, or a session of its own.
 
         Raises:
             TraceError: the event type is none of the contract's.

@@ -1,6 +1,7 @@
 """A search for words, as people write it: all of them, the last as a beginning; "in quotes" as one phrase.
 
-`fts5` asks the index, `finder` one event after the other; both find the same.
+`fts5` asks the index, `finder` one event after the other; both find the same, but for accents that are not on a Latin
+letter or come in pairs: the index keeps those.
 """
 
 from __future__ import annotations
